@@ -1,0 +1,1 @@
+"""Configuration of nginx, Postgres and Kafka, shared by the runtimes."""

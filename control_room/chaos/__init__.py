@@ -1,0 +1,1 @@
+"""Faults: applied with evidence, journalled, healed."""

@@ -1,0 +1,1 @@
+"""The command line: every action as a verb."""

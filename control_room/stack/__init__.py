@@ -1,0 +1,1 @@
+"""What runs: one interface, one implementation per runtime."""

@@ -1,0 +1,136 @@
+"""The interface of a runtime: what runs the 11 members, and how each is stopped, killed, frozen and started again.
+
+Everything above this room knows only what stands here. Implementations: `control_room.stack.local`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+BROKERS: Final = ("kafka-1", "kafka-2", "kafka-3")
+API_REPLICAS: Final = ("ingestion-api-1", "ingestion-api-2", "ingestion-api-3")
+MEMBERS: Final = ("postgres", *BROKERS, *API_REPLICAS, "nginx", "outbox-publisher", "merchant-server", "dispatcher")
+"""All members, in an order in which each needs only those before it."""
+
+
+class State(StrEnum):
+    """What a member's process is doing."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    FROZEN = "frozen"
+    STOPPED = "stopped"
+    """Told to stay down: by `stop`, `kill` or never started."""
+    CRASHED = "crashed"
+    """Ended by itself and about to be started again, or given up on."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """One member, as seen now."""
+
+    name: str
+    state: State
+    ready: bool
+    reason: str = ""
+    """Why it is not ready; empty where it is."""
+    pid: int | None = None
+    """The member's main process (on `docker`, as the host numbers it)."""
+    started_at_s: float | None = None
+    """Unix time at which that process began."""
+    restarts: int = 0
+    """Times it came back by itself since `up`."""
+    cpu_s: float = 0.0
+    """CPU-seconds of its process tree since that process began."""
+    memory_bytes: int = 0
+    """Memory of its process tree: proportional set size where the platform tells it, else resident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where everything answers, seen from the control room."""
+
+    api_url: str
+    """nginx: `http://127.0.0.1:8000`."""
+    replica_urls: Mapping[str, str]
+    """Each API replica past nginx, by member name."""
+    merchant_url: str
+    webhook_url: str
+    """Where the dispatcher delivers to."""
+    kafka_bootstrap: str
+    kafka_ports: Mapping[str, int]
+    """The EXTERNAL port of each broker, by member name."""
+    kafka_topic: str
+    postgres_conninfo: str = field(repr=False)
+    metrics_urls: Mapping[str, str]
+    """`/metrics` of each of the services, by member name."""
+    dispatcher_status_url: str
+    """JSON: in flight, parked, pause, partitions."""
+    ports: Mapping[str, int]
+    """The port that tells whether a member listens, by member name (none for those that only dial out)."""
+
+
+Narrate = Callable[[str], None]
+"""Takes one sentence of progress."""
+
+
+class StackError(RuntimeError):
+    """Something about the stack that a person must act on. The message says what, and what to do."""
+
+
+class NotRunningError(StackError):
+    """There is no stack, or it does not answer (exit code 3)."""
+
+
+class Runtime(Protocol):
+    """What runs a stack. Every method raises StackError with a sentence that says what to do."""
+
+    name: str
+    """`local` or `docker`."""
+
+    def up(self, narrate: Narrate) -> None:
+        """Starts what is not running and returns when every member is ready; quick where all are.
+
+        A member that was killed or stopped on purpose is started too. Raises StackError with the last log lines of
+        a member that does not come up; the others stay as they are.
+        """
+
+    def down(self, narrate: Narrate, *, volumes: bool = False) -> None:
+        """Stops everything and leaves no process; with `volumes` no data either (runs are kept)."""
+
+    def start(self, members: Iterable[str]) -> None:
+        """Starts members that are down. Returns when their processes run; readiness is for `status`."""
+
+    def stop(self, members: Iterable[str]) -> None:
+        """Ends members in order (SIGTERM, or what the server takes for a clean end); they stay down."""
+
+    def kill(self, members: Iterable[str]) -> None:
+        """`kill -9` of each member's whole process group; they stay down until started."""
+
+    def crash(self, members: Iterable[str]) -> None:
+        """`kill -9`, and the supervision brings them back by itself, as after a crash."""
+
+    def freeze(self, members: Iterable[str]) -> None:
+        """SIGSTOP to every process of each member."""
+
+    def thaw(self, members: Iterable[str]) -> None:
+        """SIGCONT to every process of each member."""
+
+    def restart(self, members: Iterable[str]) -> None:
+        """A clean stop, then a start, one member after the other."""
+
+    def status(self) -> list[MemberStatus]:
+        """All members, in the order of MEMBERS. Never raises for a member that does not answer."""
+
+    def log_paths(self, member: str) -> list[Path]:
+        """The member's log files, oldest first (rotated ones before the live one)."""
+
+    def endpoints(self) -> Endpoints:
+        """Where everything answers. Raises NotRunningError where no stack was started."""
+
+    def secret(self) -> str:
+        """The HMAC_SECRET that the stack signs and verifies with. Raises NotRunningError as `endpoints`."""

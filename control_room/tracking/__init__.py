@@ -1,0 +1,1 @@
+"""Where every transaction is now, gathered from the members."""

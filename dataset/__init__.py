@@ -1,0 +1,1 @@
+"""Payments to replay, and how to make more."""

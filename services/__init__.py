@@ -1,0 +1,1 @@
+"""The pipeline: four services and what they share."""

@@ -1,0 +1,1 @@
+"""What every service relies on; it knows none of them."""

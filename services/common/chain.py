@@ -1,0 +1,80 @@
+"""Chained JSON lines: numbered, checksummed lines whose gaps and changes show.
+
+The format of every evidence file (docs/run-files.md, "Chained lines"). It detects accidents and careless edits;
+what ties a verdict to its evidence for good are the SHA-256 sums in the run's manifest.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+_TAIL = len(b',"c":"00000000"}')
+
+
+class ChainError(ValueError):
+    """A line that is missing, changed, cut or not JSON. The message names the line."""
+
+
+@dataclass(slots=True)
+class ChainWriter:
+    """Makes the lines of one file, in order.
+
+    `next_n` and `last_c` continue an existing file: the number of its lines and the checksum of its last one.
+    """
+
+    next_n: int = 0
+    last_c: str = ""
+
+    def line(self, record: dict[str, Any]) -> bytes:
+        """The next line for `record` (without `n` and `c`), newline included."""
+        head = orjson.dumps({"n": self.next_n, **record})[:-1]
+        self.last_c = _checksum(self.last_c, head)
+        self.next_n += 1
+        return b'%s,"c":"%s"}\n' % (head, self.last_c.encode())
+
+
+def _checksum(previous: str, head: bytes) -> str:
+    return f"{zlib.crc32(head, zlib.crc32(previous.encode())):08x}"
+
+
+def read_chain(lines: Iterable[bytes], *, trust_first: bool = False) -> Iterator[dict[str, Any]]:
+    """Each record of `lines` (with its `n`), checked against the one before it.
+
+    Args:
+        lines: raw lines with their newlines, as a file opened in binary mode yields them.
+        trust_first: the lines are the tail of a longer chain: any number and checksum may stand on the first.
+
+    Raises:
+        ChainError: at the first line that does not continue the chain; everything yielded before it is sound.
+    """
+    expected_n, previous_c = 0, ""
+    for position, raw in enumerate(lines):
+        if not raw.endswith(b"\n"):
+            raise ChainError(f"line {position + 1} is cut: it has no end")
+        body = raw[:-1]
+        try:
+            record = orjson.loads(body)
+            n, checksum = record["n"], record["c"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise ChainError(f"line {position + 1} is not a chained JSON object") from error
+        first = trust_first and position == 0
+        if not first:
+            if n != expected_n:
+                raise ChainError(f"line {position + 1} has number {n}, expected {expected_n}")
+            if checksum != _checksum(previous_c, body[:-_TAIL]):
+                raise ChainError(f"line {position + 1} does not match its checksum")
+        expected_n, previous_c = n + 1, checksum
+        yield record
+
+
+def last_link(lines: Iterable[bytes]) -> ChainWriter:
+    """A writer that continues `lines`, after checking them all. Raises ChainError as `read_chain`."""
+    writer = ChainWriter()
+    for record in read_chain(lines):
+        writer.next_n, writer.last_c = record["n"] + 1, record["c"]
+    return writer

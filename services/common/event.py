@@ -1,0 +1,206 @@
+"""The payment event: its columns, what is valid, and the canonical bytes that are signed and delivered."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NoReturn
+
+TRANSACTION_ID: Final = "Transaction ID"
+TIMESTAMP: Final = "Timestamp"
+SENDER_NAME: Final = "Sender Name"
+SENDER_UPI_ID: Final = "Sender UPI ID"
+RECEIVER_NAME: Final = "Receiver Name"
+RECEIVER_UPI_ID: Final = "Receiver UPI ID"
+AMOUNT: Final = "Amount (INR)"
+STATUS: Final = "Status"
+
+COLUMNS: Final = (
+    TRANSACTION_ID,
+    TIMESTAMP,
+    SENDER_NAME,
+    SENDER_UPI_ID,
+    RECEIVER_NAME,
+    RECEIVER_UPI_ID,
+    AMOUNT,
+    STATUS,
+)
+STATUSES: Final = ("SUCCESS", "FAILED")
+MAX_BODY_BYTES: Final = 64 * 1024
+MAX_NAME_CHARS: Final = 200
+MAX_UPI_CHARS: Final = 255
+MAX_AMOUNT: Final = Decimal("1e15")
+"""Far above any payment in rupees; keeps a hostile exponent from becoming a number of a million digits."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
+_UPI = re.compile(r"[^\s@]+@[^\s@]+")
+_NUMERIC = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class InvalidEventError(ValueError):
+    """A body that is not an event. `fields` maps each faulty field to its reason; empty where there is no field to name."""
+
+    def __init__(self, sentence: str, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.fields = dict(fields or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One valid payment event."""
+
+    transaction_id: str
+    """The UUID in lower case: the idempotency key, the Kafka key and the webhook id."""
+    timestamp: datetime
+    sender_name: str
+    sender_upi_id: str
+    receiver_name: str
+    receiver_upi_id: str
+    amount: Decimal
+    status: str
+    canonical: bytes
+    """What is signed, stored and delivered, unchanged."""
+
+
+def canonical_bytes(document: Mapping[str, Any]) -> bytes:
+    """The canonical form of an event: Python's `json.dumps` with sorted keys and its default separators and escapes."""
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`.
+
+    Raises:
+        InvalidEventError: not UTF-8, not JSON, not an object, a key that stands twice, NaN or Infinity, numbers or
+            nesting beyond what Python parses.
+    """
+    try:
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+    except InvalidEventError:
+        raise
+    except UnicodeDecodeError as error:
+        raise InvalidEventError("The body is not UTF-8 text.") from error
+    except RecursionError as error:
+        raise InvalidEventError("The body is nested too deeply.") from error
+    except ValueError as error:
+        raise InvalidEventError(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise InvalidEventError("The body must be a JSON object with the fields of one event.")
+    return document
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise InvalidEventError("A field stands more than once.", dict.fromkeys(twice, "stands more than once"))
+    return document
+
+
+def _no_constants(name: str) -> NoReturn:
+    raise InvalidEventError(f"{name} is not a JSON number.")
+
+
+def validate(document: Mapping[str, Any]) -> Event:
+    """The event in `document`.
+
+    Raises:
+        InvalidEventError: with every faulty field and its reason, not just the first.
+    """
+    faults: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for column in COLUMNS:
+        if column not in document:
+            faults[column] = "is missing"
+            continue
+        try:
+            values[column] = _CHECKS[column](document[column])
+        except ValueError as error:
+            faults[column] = str(error)
+    if len(document) > len(values) + len(faults):
+        faults.update({str(key): "is not a field of an event" for key in document if key not in _CHECKS})
+    if faults:
+        raise InvalidEventError(f"The event has {len(faults)} faulty field{'s' * (len(faults) > 1)}.", faults)
+    return Event(*(values[column] for column in COLUMNS), canonical_bytes(document))
+
+
+def _transaction_id(value: object) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise ValueError("must be a UUID such as 4d3db980-1c2e-4f5a-9b7d-0a1b2c3d4e5f")
+    return value.lower()
+
+
+def _timestamp(value: object) -> datetime:
+    if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    raise ValueError("must be a date and time as YYYY-MM-DD HH:MM:SS")
+
+
+def _text(value: object, limit: int) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be text that is not empty")
+    if len(value) > limit:
+        raise ValueError(f"must be at most {limit} characters long")
+    if _UNPRINTABLE.search(value):
+        raise ValueError("must not hold control characters or lone surrogates")
+    return value
+
+
+def _name(value: object) -> str:
+    return _text(value, MAX_NAME_CHARS)
+
+
+def _upi_id(value: object) -> str:
+    text = _text(value, MAX_UPI_CHARS)
+    if not _UPI.fullmatch(text):
+        raise ValueError("must be a UPI id such as name@bank")
+    return text
+
+
+def _amount(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number or a numeric string")
+    if isinstance(value, str) and not (len(value) <= 64 and _NUMERIC.fullmatch(value)):
+        raise ValueError("must be a number or a numeric string")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be finite")
+    try:
+        # repr of a float is the shortest text that is the same float: exactly what the canonical bytes hold.
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation as error:
+        raise ValueError("must be a number or a numeric string") from error
+    if not amount > 0:
+        raise ValueError("must be greater than 0")
+    if amount >= MAX_AMOUNT or amount.adjusted() < -18:
+        raise ValueError("must lie between 1e-18 and 1e15")
+    return amount
+
+
+def _status(value: object) -> str:
+    if value not in STATUSES:
+        raise ValueError("must be SUCCESS or FAILED")
+    return str(value)
+
+
+_CHECKS: Final = {
+    TRANSACTION_ID: _transaction_id,
+    TIMESTAMP: _timestamp,
+    SENDER_NAME: _name,
+    SENDER_UPI_ID: _upi_id,
+    RECEIVER_NAME: _name,
+    RECEIVER_UPI_ID: _upi_id,
+    AMOUNT: _amount,
+    STATUS: _status,
+}

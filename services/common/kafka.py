@@ -1,0 +1,126 @@
+"""Kafka clients made one way, and the topics every part relies on.
+
+Producers are idempotent with acks=all; a record counts as published only in its delivery report. Consumers commit only
+by hand. Clients log through `logging`: nothing of librdkafka reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from services.common.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+_client_log = logging.getLogger("librdkafka")
+RETENTION_MS: Final = 7 * 24 * 3600 * 1000
+"""Longer than the longest outage that anyone should have to survive."""
+GROUP_ID: Final = "bruce-dispatcher"
+
+ROUND_HEADER: Final = "round"
+FIRST_SEEN_HEADER: Final = "first-seen"
+"""Unix milliseconds at which the event was accepted; survives re-queues."""
+NOT_BEFORE_HEADER: Final = "not-before"
+"""Unix milliseconds before which a re-queued event is not tried again."""
+
+
+class TopicError(RuntimeError):
+    """A topic that exists but is not made as the promise needs it. The message says what differs."""
+
+
+def _base(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "client.id": client_id,
+        "logger": _client_log,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "log.connection.close": False,
+    }
+
+
+def make_producer(settings: KafkaSettings, client_id: str, **options: Any) -> Producer:
+    """An idempotent acks=all producer. `options` are librdkafka's, dots written as underscores."""
+    config = {
+        **_base(settings, client_id),
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": "none",
+        **{key.replace("_", "."): value for key, value in options.items()},
+    }
+    return Producer(config)
+
+
+def make_consumer(settings: KafkaSettings, client_id: str, **options: Any) -> Consumer:
+    """A consumer that commits nothing by itself. `options` are librdkafka's, dots written as underscores."""
+    config = {
+        **_base(settings, client_id),
+        "group.id": GROUP_ID,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "partition.assignment.strategy": "cooperative-sticky",
+        **{key.replace("_", "."): value for key, value in options.items()},
+    }
+    return Consumer(config)
+
+
+def make_admin(settings: KafkaSettings, client_id: str) -> AdminClient:
+    """An admin client for metadata, topics and groups."""
+    return AdminClient(_base(settings, client_id))
+
+
+def ensure_topics(settings: KafkaSettings, client_id: str, *, timeout_s: float = 30.0) -> None:
+    """Makes the topics where they are missing and asserts that they are as the promise needs them.
+
+    Raises:
+        TopicError: a topic with other replication, fewer in-sync replicas or unclean election.
+        KafkaException: Kafka did not answer within `timeout_s`.
+    """
+    admin = make_admin(settings, client_id)
+    wanted = (settings.kafka_topic, settings.dead_topic)
+    config = {
+        "min.insync.replicas": str(settings.kafka_min_insync_replicas),
+        "unclean.leader.election.enable": "false",
+        "retention.ms": str(RETENTION_MS),
+    }
+    new = [
+        NewTopic(name, settings.kafka_topic_partitions, settings.kafka_replication_factor, config=config)
+        for name in wanted
+    ]
+    for name, future in admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s).items():
+        try:
+            future.result(timeout_s)
+            log.info("topic made name=%s partitions=%d", name, settings.kafka_topic_partitions)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    _assert_topics(admin, settings, wanted, config, timeout_s)
+
+
+def _assert_topics(
+    admin: AdminClient, settings: KafkaSettings, names: tuple[str, ...], config: dict[str, str], timeout_s: float
+) -> None:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    for resource, future in admin.describe_configs(resources, request_timeout=timeout_s).items():
+        entries = future.result(timeout_s)
+        for key, expected in config.items():
+            found = entries[key].value
+            if key == "retention.ms" and (int(found) < 0 or int(found) >= int(expected)):
+                continue
+            if found != expected:
+                raise TopicError(f"topic {resource.name}: {key} is {found}, must be {expected}")
+    topics = admin.list_topics(timeout=timeout_s).topics
+    for name in names:
+        if name not in topics:
+            continue  # made a moment ago, not in this broker's metadata yet
+        for number, partition in topics[name].partitions.items():
+            if len(partition.replicas) != settings.kafka_replication_factor:
+                raise TopicError(
+                    f"topic {name} partition {number}: {len(partition.replicas)} replicas, "
+                    f"must be {settings.kafka_replication_factor}"
+                )

@@ -1,0 +1,48 @@
+"""Leaving in order: SIGTERM and SIGINT both mean "drain and leave with 0", in threads and in asyncio alike."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from types import FrameType
+
+log = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopFlag:
+    """Set once by the first SIGTERM or SIGINT; a second one changes nothing, so a drain is never cut short by impatience."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def install(self) -> None:
+        """Catches the signals. Call from the main thread; the handler only sets the flag."""
+        for number in _SIGNALS:
+            signal.signal(number, self._caught)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._event.set()
+
+    def set(self) -> None:
+        """Asks for the end, as a signal would."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Waits until the end is asked for or the time is over; whether it was asked for."""
+        return self._event.wait(timeout_s)
+
+
+def stop_event(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    """An event of `loop` that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,150 @@
+"""Settings, read once at start from the environment into documented, validated objects.
+
+Each service derives its own class from the groups below. A wrong value stops the start with the variable's name and
+what is allowed: `load` is the only way services read the environment.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from functools import cached_property
+from typing import Annotated, Literal, TypeVar
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.common.signing import Secrets
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class ServiceSettings(BaseSettings):
+    """What every service has: who it is, how it logs, where it answers."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    member_name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """This process's name in logs, records and metrics, such as `ingestion-api-2`; the host's name where not set."""
+    log_format: Literal["json", "plain"] = "json"
+    """`json`: one JSON object per line; `plain`: readable text."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    listen_host: str = "127.0.0.1"
+    """The address this service's HTTP port is bound to."""
+    shutdown_grace_sec: PositiveSeconds = 10.0
+    """How long a drain may take after SIGTERM before the service leaves with what is still open."""
+
+
+class SecretSettings(BaseSettings):
+    """The shared secrets that sign and verify."""
+
+    hmac_secret: SecretStr = SecretStr("")
+    """Required. Several, comma-separated, rotate: the first signs, all verify."""
+
+    @field_validator("hmac_secret")
+    @classmethod
+    def _usable(cls, value: SecretStr) -> SecretStr:
+        Secrets.parse(value.get_secret_value())
+        return value
+
+    model_config = SettingsConfigDict(validate_default=True)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The parsed secrets."""
+        return Secrets.parse(self.hmac_secret.get_secret_value())
+
+
+class PostgresSettings(BaseSettings):
+    """Where Postgres is: `DATABASE_URL`, or the single `POSTGRES_…` variables."""
+
+    database_url: SecretStr | None = None
+    """A libpq URL or key=value string; wins over the single variables."""
+    postgres_host: str = "127.0.0.1"
+    postgres_port: Port = 5432
+    postgres_user: str = "bruce"
+    postgres_password: SecretStr = SecretStr("")
+    postgres_db: str = "bruce"
+    postgres_deadline_sec: PositiveSeconds = 2.0
+    """How long one statement or one connect may take before Postgres counts as not answering."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _parses(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                conninfo_to_dict(value.get_secret_value())
+            except Exception as error:
+                raise ValueError("must be a URL such as postgresql://user:password@host:5432/db") from error
+        return value
+
+    @cached_property
+    def conninfo(self) -> str:
+        """The libpq connection string, with a connect time-out and keep-alives so that a silent server is noticed."""
+        if self.database_url is not None:
+            base = self.database_url.get_secret_value()
+            given = {str(key): value for key, value in conninfo_to_dict(base).items()}
+        else:
+            given = {
+                "host": self.postgres_host,
+                "port": self.postgres_port,
+                "user": self.postgres_user,
+                "password": self.postgres_password.get_secret_value() or None,
+                "dbname": self.postgres_db,
+            }
+        deadline_s = max(1, round(self.postgres_deadline_sec))
+        defaults = {
+            "connect_timeout": deadline_s,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(self.postgres_deadline_sec * 1000),
+        }
+        return make_conninfo("", **{key: value for key, value in {**defaults, **given}.items() if value is not None})
+
+
+class KafkaSettings(BaseSettings):
+    """Where Kafka is and which topic carries the payments."""
+
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094", pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$"
+    )
+    """host:port of each broker, comma-separated."""
+    kafka_topic: str = Field("payment-webhooks", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    kafka_topic_partitions: Annotated[int, Field(ge=1, le=1000)] = 3
+    kafka_replication_factor: Annotated[int, Field(ge=1, le=9)] = 3
+    kafka_min_insync_replicas: Annotated[int, Field(ge=1, le=9)] = 2
+
+    @property
+    def dead_topic(self) -> str:
+        """The topic for what cannot be delivered at all."""
+        return f"{self.kafka_topic}.dead"
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S]) -> S:
+    """The settings from the environment; leaves the process with status 2 and one sentence per wrong variable."""
+    try:
+        return settings()
+    except ValidationError as error:
+        for line in explain(error):
+            sys.stderr.write(line + "\n")
+        raise SystemExit(2) from None
+
+
+def explain(error: ValidationError) -> list[str]:
+    """One sentence per fault: the variable's name, what is wrong, what was given (never for secrets)."""
+    sentences = []
+    for fault in error.errors():
+        name = "_".join(str(part) for part in fault["loc"]).upper() or "settings"
+        reason = fault["msg"].removeprefix("Value error, ")
+        hidden = any(word in name for word in ("SECRET", "PASSWORD", "DATABASE_URL"))
+        given = "" if hidden else f" (given: {fault['input']!r})"
+        sentences.append(f"{name}: {reason}{given}")
+    return sentences

@@ -1,0 +1,1 @@
+"""dispatcher: takes events from Kafka and delivers them to the merchant until they are acknowledged."""

@@ -1,0 +1,1 @@
+"""merchant-server: a mock merchant that misbehaves on command and keeps a ledger."""

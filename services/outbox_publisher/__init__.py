@@ -1,0 +1,1 @@
+"""outbox-publisher: brings into Kafka whatever the API did not."""
