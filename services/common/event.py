@@ -45,7 +45,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class InvalidEventError(ValueError):
-    """A body that is not an event. `fields` maps each faulty field to its reason; empty where there is no field to name."""
+    """A body that is not an event. `fields` maps each faulty field to its reason."""
 
     def __init__(self, sentence: str, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
@@ -130,7 +130,7 @@ def validate(document: Mapping[str, Any]) -> Event:
         faults.update({str(key): "is not a field of an event" for key in document if key not in _CHECKS})
     if faults:
         raise InvalidEventError(f"The event has {len(faults)} faulty field{'s' * (len(faults) > 1)}.", faults)
-    return Event(*(values[column] for column in COLUMNS), canonical_bytes(document))
+    return Event(**{_NAMES[column]: values[column] for column in COLUMNS}, canonical=canonical_bytes(document))
 
 
 def _transaction_id(value: object) -> str:
@@ -194,6 +194,22 @@ def _status(value: object) -> str:
     return str(value)
 
 
+_NAMES: Final = dict(
+    zip(
+        COLUMNS,
+        (
+            "transaction_id",
+            "timestamp",
+            "sender_name",
+            "sender_upi_id",
+            "receiver_name",
+            "receiver_upi_id",
+            "amount",
+            "status",
+        ),
+        strict=True,
+    )
+)
 _CHECKS: Final = {
     TRANSACTION_ID: _transaction_id,
     TIMESTAMP: _timestamp,

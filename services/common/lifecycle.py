@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopFlag:
-    """Set once by the first SIGTERM or SIGINT; a second one changes nothing, so a drain is never cut short by impatience."""
+    """Set by the first SIGTERM or SIGINT; a second one changes nothing, so impatience never cuts a drain short."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
