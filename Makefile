@@ -1,0 +1,46 @@
+# Everything a person or CI calls. `make help` lists it.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test lint format e2e lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/installed ## install, start the whole stack, break it, prove that nothing was lost
+	@$(BIN)/bruce-control demo
+
+install: $(VENV)/installed ## make .venv with the project and its pinned dependencies
+
+test: $(VENV)/installed-dev ## every test that needs no container engine (unit, integration, ui)
+	@$(PYTEST)
+
+e2e: $(VENV)/installed-dev ## kill every member under load, install the wheel elsewhere, run the demo
+	@$(PYTEST) tests/e2e
+
+lint: $(VENV)/installed-dev ## ruff, formatting, mypy strict, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev ## let ruff put imports and layout in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(VENV)/installed-dev ## resolve the newest versions that fit pyproject.toml into constraints.txt
+	@$(BIN)/python scripts/lock.py
+
+clean: ## remove .venv and caches; the stack's state under .bruce stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/installed: pyproject.toml constraints.txt scripts/install.sh
+	@sh scripts/install.sh $(VENV) .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt scripts/install.sh
+	@sh scripts/install.sh $(VENV) '.[dev]'
+	@touch $@ $(VENV)/installed
