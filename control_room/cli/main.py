@@ -1,0 +1,83 @@
+"""`bruce-control`: the verbs, loaded only when they are called, and what their errors mean to a shell."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from control_room import exit_codes
+
+VERBS: Final = {
+    "up": ("stack_verbs", "Start the stack and wait until every member is ready."),
+    "down": ("stack_verbs", "Stop the stack; with --volumes delete its data too."),
+    "status": ("status_verb", "Members, Kafka, outbox, dispatcher and merchant, now."),
+    "logs": ("logs_verb", "What the members wrote."),
+    "replay": ("replay_verb", "Send the payments of a CSV file."),
+    "chaos": ("chaos_verbs", "Break a member or the merchant's behaviour, with evidence."),
+    "heal": ("chaos_verbs", "Undo every open fault."),
+    "verify": ("verdict_verbs", "Wait for the drain, gather the evidence, give the verdict."),
+    "check": ("verdict_verbs", "Give the verdict again from a run's files alone."),
+    "report": ("verdict_verbs", "Write a run's report."),
+    "events": ("transaction_verbs", "Transactions and where they are."),
+    "event": ("transaction_verbs", "The whole story of one transaction."),
+    "demo": ("demo_verb", "Start, replay, kill, heal, drain, prove."),
+    "bench": ("bench_verb", "Measure throughput, latency, CPU and memory."),
+    "completion": ("completion_verb", "Print the completion script of a shell."),
+}
+"""Each verb, the module of this package that has it, and its line in the help: `--help` imports none of them."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb's module when the verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of an operator's day."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, or None where there is none of that name."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"control_room.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs from the table, without loading them."""
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+EPILOG: Final = (
+    "Exit codes: 0 fine or proven, 1 failed, 2 usage, 3 stack not reachable, 10 LOST (any invalid class), "
+    "11 late, 12 UNKNOWN, 130 interrupted. Data goes to stdout, narration to stderr."
+)
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bruce-control")
+def cli() -> None:
+    """Bruce: payment webhooks delivered at least once, and the proof of it while you break things."""
+
+
+def main() -> None:
+    """The console script. Every known error is a sentence on stderr and an exit code, never a traceback."""
+    try:
+        status = cli.main(prog_name="bruce-control", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(exit_codes.INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(exit_codes.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our stdout left, for example `| head`: nobody is there to be told
+        sys.exit(exit_codes.FINE)
+    sys.exit(status if isinstance(status, int) else exit_codes.FINE)

@@ -1,0 +1,114 @@
+"""The members' log files as lines: the newest ones, then those that follow, across rotations."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a member wrote."""
+
+    member: str
+    ts: str
+    """UTC, as the member wrote it; empty where the line has none (servers that are not ours)."""
+    level: str
+    text: str
+    raw: str
+
+    def plain(self, *, with_member: bool) -> str:
+        """For reading: time, member, level and words, control characters made harmless."""
+        parts = [self.ts, self.member if with_member else "", self.level if self.level != "info" else "", self.text]
+        line = " ".join(part for part in parts if part)
+        return "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in line)
+
+
+def parse(member: str, raw: str) -> LogLine:
+    """`raw` taken apart where it is one of our JSON lines, as it is otherwise."""
+    if raw.startswith("{"):
+        try:
+            record = orjson.loads(raw)
+            text = record["message"] + (f" | {record['error']}" if "error" in record else "")
+            return LogLine(member, record["ts"], record["level"], text, raw)
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            pass  # a server's own line that happens to begin with a brace
+    return LogLine(member, "", "", raw, raw)
+
+
+def newest(member: str, paths: list[Path], lines: int) -> list[LogLine]:
+    """The last `lines` lines of a member's log files, oldest first."""
+    kept: deque[str] = deque(maxlen=lines)
+    for path in paths:
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                kept.extend(line.rstrip("\n") for line in file)
+        except FileNotFoundError:
+            continue  # rotated away between listing and opening
+    return [parse(member, raw) for raw in kept]
+
+
+def merged(logs: list[list[LogLine]]) -> list[LogLine]:
+    """Several members' lines by time; a line without a time stays behind the one before it."""
+    keyed: list[tuple[str, int, LogLine]] = []
+    for lines in logs:
+        last = ""
+        for line in lines:
+            last = line.ts or last
+            keyed.append((last, len(keyed), line))
+    return [line for _, _, line in sorted(keyed, key=lambda item: item[:2])]
+
+
+def follow(
+    live: dict[str, Path], stop: Callable[[], bool] = lambda: False, *, from_start: bool = False
+) -> Iterator[LogLine]:
+    """Lines as they are written, until `stop()`.
+
+    Args:
+        live: each member's live log file; one that does not exist yet is waited for.
+        stop: asked between looks.
+        from_start: begin with what already stands there, instead of at the end.
+    """
+    tails = {member: _Tail(path, at_end=not from_start) for member, path in live.items()}
+    while not stop():
+        quiet = True
+        for member, tail in tails.items():
+            for raw in tail.new_lines():
+                quiet = False
+                yield parse(member, raw)
+        if quiet:
+            time.sleep(_POLL_S)
+
+
+class _Tail:
+    """What was added to one file since the last look; notices that it was rotated or cut."""
+
+    def __init__(self, path: Path, *, at_end: bool) -> None:
+        self._path = path
+        self._inode = -1
+        self._offset = 0
+        self._rest = b""
+        if at_end and path.exists():
+            stat = path.stat()
+            self._inode, self._offset = stat.st_ino, stat.st_size
+
+    def new_lines(self) -> list[str]:
+        try:
+            with self._path.open("rb") as file:
+                stat = self._path.stat()
+                if stat.st_ino != self._inode or stat.st_size < self._offset:
+                    self._inode, self._offset, self._rest = stat.st_ino, 0, b""
+                file.seek(self._offset)
+                added = file.read()
+        except FileNotFoundError:
+            return []
+        self._offset += len(added)
+        *whole, self._rest = (self._rest + added).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole]
