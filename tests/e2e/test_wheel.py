@@ -1,0 +1,32 @@
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from tests.e2e.conftest import Bruce
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_wheel_alone_starts_the_stack_from_another_folder(tmp_path):
+    """Dataset, SQL and templates come with the wheel: nothing of the checkout is needed."""
+    wheels = tmp_path / "wheels"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
+    (wheel,) = wheels.glob("bruce_control-*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "--quiet", "install", "--constraint", ROOT / "constraints.txt", wheel], check=True
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    bruce = Bruce(tmp_path / "state", str(python.with_name("bruce-control")), elsewhere, FAILURE_RATE="0")
+    try:
+        bruce.run("up")
+        replayed = bruce.json("replay", "--max", "50")
+        assert replayed["answers"] == {"201": 50}
+        assert bruce.json("verify", replayed["folder"])["verdict"] == "proven"
+    finally:
+        bruce.run("down", "--volumes")
+    assert list(elsewhere.iterdir()) == []
