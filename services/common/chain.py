@@ -60,6 +60,8 @@ def read_chain(lines: Iterable[bytes], *, trust_first: bool = False) -> Iterator
         try:
             record = orjson.loads(body)
             n, checksum = record["n"], record["c"]
+            if type(n) is not int or type(checksum) is not str:
+                raise TypeError("n must be a number and c text")
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise ChainError(f"line {position + 1} is not a chained JSON object") from error
         first = trust_first and position == 0

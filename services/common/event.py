@@ -126,7 +126,7 @@ def validate(document: Mapping[str, Any]) -> Event:
             values[column] = _CHECKS[column](document[column])
         except ValueError as error:
             faults[column] = str(error)
-    if len(document) > len(values) + len(faults):
+    if document.keys() != _CHECKS.keys():
         faults.update({str(key): "is not a field of an event" for key in document if key not in _CHECKS})
     if faults:
         raise InvalidEventError(f"The event has {len(faults)} faulty field{'s' * (len(faults) > 1)}.", faults)

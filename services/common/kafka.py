@@ -7,6 +7,8 @@ by hand. Clients log through `logging`: nothing of librdkafka reaches the termin
 from __future__ import annotations
 
 import logging
+import re
+import time
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -16,6 +18,30 @@ from services.common.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _client_log = logging.getLogger("librdkafka")
+_CALM_S: Final = 60.0
+_METADATA_PAUSE_S: Final = 0.1
+_CHANGING = re.compile(r"\d+ms")
+
+
+class _Calm(logging.Filter):
+    """The same line of librdkafka at most once a minute: a dead broker makes dozens a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record's text, times aside, is new."""
+        key = _CHANGING.sub("", record.getMessage())
+        if record.created - self._said_s.get(key, 0.0) < _CALM_S:
+            return False
+        if len(self._said_s) > 1000:
+            self._said_s.clear()
+        self._said_s[key] = record.created
+        return True
+
+
+_client_log.addFilter(_Calm())
 RETENTION_MS: Final = 7 * 24 * 3600 * 1000
 """Longer than the longest outage that anyone should have to survive."""
 GROUP_ID: Final = "bruce-dispatcher"
@@ -43,6 +69,14 @@ def _base(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
     }
 
 
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    """librdkafka's names; the client's own callbacks (`error_cb`, `on_commit`) keep theirs."""
+    return {
+        key if key.endswith("_cb") or key.startswith("on_") else key.replace("_", "."): value
+        for key, value in options.items()
+    }
+
+
 def make_producer(settings: KafkaSettings, client_id: str, **options: Any) -> Producer:
     """An idempotent acks=all producer. `options` are librdkafka's, dots written as underscores."""
     config = {
@@ -50,7 +84,7 @@ def make_producer(settings: KafkaSettings, client_id: str, **options: Any) -> Pr
         "enable.idempotence": True,
         "acks": "all",
         "compression.type": "none",
-        **{key.replace("_", "."): value for key, value in options.items()},
+        **_options(options),
     }
     return Producer(config)
 
@@ -64,7 +98,7 @@ def make_consumer(settings: KafkaSettings, client_id: str, **options: Any) -> Co
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "partition.assignment.strategy": "cooperative-sticky",
-        **{key.replace("_", "."): value for key, value in options.items()},
+        **_options(options),
     }
     return Consumer(config)
 
@@ -99,7 +133,16 @@ def ensure_topics(settings: KafkaSettings, client_id: str, *, timeout_s: float =
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    _assert_topics(admin, settings, wanted, config, timeout_s)
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return _assert_topics(admin, settings, wanted, config, timeout_s)
+        except KafkaException as error:
+            # A broker that has not heard of a topic made a moment ago through another one.
+            unheard = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+            if not unheard or time.monotonic() > until_s:
+                raise
+            time.sleep(_METADATA_PAUSE_S)
 
 
 def _assert_topics(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import threading
 from types import FrameType
 
 log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_MANY_FILES = 65_536
 
 
 class StopFlag:
@@ -46,3 +48,18 @@ def stop_event(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def allow_many_files() -> None:
+    """Raises this process's limit of open files as far as it may: thousands of connections at once are normal here.
+
+    Failure policy: open. Where the platform refuses, the limit stays as it is and connections beyond it wait.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        log.debug("the limit of open files stays at %d: %s", soft, error)

@@ -8,9 +8,13 @@ from typing import Any, Final
 
 import psycopg
 
+from services.common.lifecycle import StopFlag
+
 log = logging.getLogger(__name__)
 _LOCK_ID: Final = 0x6272756365
 """Any constant: the advisory lock that lets several starting members migrate at once."""
+
+_RETRY_S: Final = 0.5
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -47,6 +51,27 @@ def migrate(conninfo: str) -> list[str]:
         finally:
             connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK_ID])
     return applied
+
+
+def migrate_when_up(conninfo: str, stop: StopFlag) -> bool:
+    """`migrate`, repeated until Postgres answers: members may start in any order. False where `stop` came first.
+
+    Raises:
+        psycopg.Error: Postgres answers, and a file does not apply.
+    """
+    waiting = False
+    while not stop.is_set():
+        try:
+            migrate(conninfo)
+        except psycopg.OperationalError as error:
+            if not waiting:
+                waiting = True
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("waiting for Postgres reason=%s", reason)
+            stop.wait(_RETRY_S)
+        else:
+            return True
+    return False
 
 
 def _apply(connection: psycopg.Connection[Any], number: int, name: str, text: str) -> bool:

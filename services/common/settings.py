@@ -144,7 +144,8 @@ def explain(error: ValidationError) -> list[str]:
     for fault in error.errors():
         name = "_".join(str(part) for part in fault["loc"]).upper() or "settings"
         reason = fault["msg"].removeprefix("Value error, ")
-        hidden = any(word in name for word in ("SECRET", "PASSWORD", "DATABASE_URL"))
+        # A fault of several variables together has all of them as its input, the secrets among them.
+        hidden = not fault["loc"] or any(word in name for word in ("SECRET", "PASSWORD", "DATABASE_URL"))
         given = "" if hidden else f" (given: {fault['input']!r})"
         sentences.append(f"{name}: {reason}{given}")
     return sentences
