@@ -1,0 +1,155 @@
+"""After COMMIT: the group goes to Kafka in one burst, without anyone waiting for it.
+
+A short cut, never the promise: whatever does not get through here lies in the outbox, and the publisher brings it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from services.common.lanes import Lanes
+from services.common.outbox import Report
+from services.ingestion_api import metrics
+from services.ingestion_api.store import Accepted
+
+log = logging.getLogger(__name__)
+_NO_BROKER: Final = metrics.LEFT.labels("no-broker")
+_QUEUE_FULL: Final = metrics.LEFT.labels("queue-full")
+_NOT_ACKNOWLEDGED: Final = metrics.LEFT.labels("not-acknowledged")
+_PRODUCER_ERROR: Final = metrics.LEFT.labels("producer-error")
+
+MakeProducer = Callable[[Callable[[KafkaError], None]], Producer]
+"""Makes a producer whose errors go to the given callback."""
+
+
+class Handover:
+    """The producer's side: `send` from the writer thread, `reports` from the marking thread."""
+
+    def __init__(self, make_producer: MakeProducer, topic: str, lanes: Lanes) -> None:
+        self._make_producer = make_producer
+        self._topic = topic
+        self._lanes = lanes
+        self._lock = threading.Lock()
+        self._reported: list[tuple[KafkaError | None, Message]] = []
+        self._down = False
+        self._replace = False
+        self._producer = make_producer(self._on_error)
+
+    @property
+    def kafka_answers(self) -> bool:
+        """Whether some partition takes records, as far as is known."""
+        return self._lanes.open
+
+    def send(self, accepted: list[Accepted]) -> None:
+        """Gives the group to the producer. Never waits, never raises.
+
+        Failure policy: open. A row that is not sent stays pending and goes out with the publisher's next sweep.
+        """
+        if self._replace:
+            self._new_producer()
+        while accepted:
+            now_s = time.monotonic()
+            with self._lock:
+                lane = self._lanes.pick(now_s)
+                if lane is None:
+                    _NO_BROKER.inc(len(accepted))
+                    return
+                partition, room = lane
+                burst, accepted = (accepted, []) if room is None else (accepted[:room], accepted[room:])
+                # Counted before they are sent: a report may come before this thread runs again.
+                self._lanes.sent(partition, len(burst), now_s)
+            unsent = len(burst) - self._produce(partition, burst)
+            if unsent:
+                with self._lock:
+                    self._lanes.unsent(partition, unsent)
+
+    def _produce(self, partition: int, burst: list[Accepted]) -> int:
+        """How many records the producer took."""
+        produce = self._producer.produce
+        for sent, row in enumerate(burst):
+            try:
+                produce(
+                    self._topic,
+                    value=row.canonical,
+                    key=row.transaction_id,
+                    partition=partition,
+                    timestamp=row.accepted_at_ms,
+                    on_delivery=self._on_delivery,
+                )
+            except BufferError:
+                _QUEUE_FULL.inc(len(burst) - sent)
+                return sent
+            except KafkaException as error:
+                _PRODUCER_ERROR.inc(len(burst) - sent)
+                self._on_error(error.args[0])
+                return sent
+        return len(burst)
+
+    def reports(self, timeout_s: float) -> list[Report]:
+        """The records acknowledged since the last call; waits up to `timeout_s` for the first report of any kind."""
+        self._producer.poll(timeout_s)
+        return self._take_reports()
+
+    def flush(self, timeout_s: float) -> list[Report]:
+        """Waits until nothing is on its way any more, `timeout_s` at most; the records acknowledged meanwhile."""
+        self._producer.flush(timeout_s)
+        return self._take_reports()
+
+    def _take_reports(self) -> list[Report]:
+        reported, self._reported = self._reported, []
+        if not reported:
+            return []
+        now_s, at_s = time.monotonic(), time.time()
+        acknowledged = []
+        with self._lock:
+            for error, message in reported:
+                partition = message.partition()
+                if partition is not None and partition >= 0:
+                    self._lanes.reported(partition, ok=error is None, now_s=now_s)
+                if error is None:
+                    acknowledged.append(_report(message, at_s))
+            metrics.IN_FLIGHT.set(self._lanes.in_flight)
+            answers = self._lanes.open
+        metrics.PUBLISHED.inc(len(acknowledged))
+        if failures := len(reported) - len(acknowledged):
+            _NOT_ACKNOWLEDGED.inc(failures)
+        self._say(answers, str(reported[-1][0]))
+        return acknowledged
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        self._reported.append((error, message))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            if not self._replace:
+                log.error("the Kafka producer failed for good, making another reason=%s", error)
+            self._replace = True
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            with self._lock:
+                self._lanes.all_down(time.monotonic())
+            self._say(False, str(error))
+
+    def _new_producer(self) -> None:
+        """After a fatal error nothing more leaves the old producer: what it held is the publisher's now."""
+        with self._lock:
+            self._lanes.forget()
+        self._producer = self._make_producer(self._on_error)
+        self._replace = False
+
+    def _say(self, answers: bool, reason: str) -> None:
+        """Says once that Kafka is away, once that it is back."""
+        if answers and self._down:
+            log.info("Kafka answers again: accepted events go there at once")
+        elif not answers and not self._down:
+            log.warning("Kafka does not answer: accepted events are left to the outbox-publisher reason=%s", reason)
+        self._down = not answers
+
+
+def _report(message: Any, at_s: float) -> Report:
+    return Report(message.key().decode(), message.partition(), message.offset(), at_s)

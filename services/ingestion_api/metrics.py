@@ -1,0 +1,33 @@
+"""The ingestion-api's metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.common.metrics import LATENCY_BUCKETS_S
+
+ACCEPTED: Final = Counter("bruce_api_accepted_total", "Events answered 201 for the first time.")
+DUPLICATES: Final = Counter("bruce_api_duplicates_total", "Events answered 201 again: same id, same content.")
+REFUSED: Final = Counter("bruce_api_refused_total", "Events not accepted, by HTTP status.", ["status"])
+REQUEST_SECONDS: Final = Histogram(
+    "bruce_api_request_seconds", "POST /events, from the view's start to its answer.", buckets=LATENCY_BUCKETS_S
+)
+GROUP_EVENTS: Final = Histogram(
+    "bruce_api_commit_group_events", "Events committed together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+COMMIT_SECONDS: Final = Histogram(
+    "bruce_api_commit_seconds", "One group: statement, COMMIT and look-up of conflicts.", buckets=LATENCY_BUCKETS_S
+)
+PUBLISHED: Final = Counter("bruce_api_published_total", "Events that this replica itself brought into Kafka.")
+LEFT: Final = Counter(
+    "bruce_api_left_to_publisher_total",
+    "Events whose hand-over was left to the outbox-publisher, by reason.",
+    ["reason"],
+)
+REPUBLISHED: Final = Counter(
+    "bruce_api_republished_total", "Events in Kafka a second time: the outbox-publisher had published them as well."
+)
+IN_FLIGHT: Final = Gauge("bruce_api_handover_in_flight", "Records given to the producer and not reported yet.")
+UNMARKED: Final = Gauge("bruce_api_handover_unmarked", "Acknowledged records whose outbox rows are not marked yet.")

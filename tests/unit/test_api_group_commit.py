@@ -1,0 +1,146 @@
+import threading
+from datetime import datetime
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from services.common.event import Event
+from services.ingestion_api import group_commit
+from services.ingestion_api.group_commit import GroupCommit, StoreError, UnavailableError
+from services.ingestion_api.store import Accepted, Outcome, Settled, _judge
+
+
+def event(transaction_id, canonical=b"{}"):
+    return Event(
+        transaction_id,
+        datetime.fromisoformat("2024-01-01 10:00:00"),
+        "a",
+        "a@b",
+        "b",
+        "c@d",
+        Decimal(1),
+        "SUCCESS",
+        canonical,
+    )
+
+
+class Link:
+    """Runs the work without a connection, as if Postgres were `answers`."""
+
+    def __init__(self):
+        self.error = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def run(self, work, *, until_s, stop):
+        self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        return work(None)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def writer(monkeypatch):
+    """A writer over a store that accepts everything but ids named `poison`, and remembers its groups."""
+    groups, handed = [], []
+
+    def commit(connection, events, member):
+        groups.append([one.transaction_id for one in events])
+        if any(one.transaction_id == "poison" for one in events):
+            raise psycopg.DataError("no")
+        return Settled([Outcome.ACCEPTED] * len(events), [Accepted(one.transaction_id, b"", 0) for one in events])
+
+    monkeypatch.setattr(group_commit, "commit_group", commit)
+    link = Link()
+    made = GroupCommit(link, "api", deadline_s=5.0, max_events=100, after_commit=handed.extend)
+    made.link, made.groups, made.handed = link, groups, handed
+    made.start()
+    yield made
+    link.gate.set()
+    made.stop(5)
+
+
+def submit_all(writer, ids):
+    answers = {}
+
+    def one(transaction_id):
+        try:
+            answers[transaction_id] = writer.submit(event(transaction_id))
+        except (StoreError, UnavailableError) as error:
+            answers[transaction_id] = type(error)
+
+    threads = [threading.Thread(target=one, args=[transaction_id]) for transaction_id in ids]
+    for thread in threads:
+        thread.start()
+    return threads, answers
+
+
+def gather(writer, ids):
+    """Holds the writer with one event until all of `ids` wait behind it."""
+    writer.link.gate.clear()
+    first, _ = submit_all(writer, ["first"])
+    while writer._waiting.qsize():
+        pass
+    threads, answers = submit_all(writer, ids)
+    while writer._waiting.qsize() < len(ids):
+        pass
+    writer.link.gate.set()
+    for thread in first + threads:
+        thread.join(10)
+    return answers
+
+
+def test_requests_that_are_there_together_are_committed_together(writer):
+    ids = [str(number) for number in range(10)]
+    assert gather(writer, ids) == dict.fromkeys(ids, Outcome.ACCEPTED)
+    assert sorted(map(len, writer.groups)) == [1, 10]
+    assert len(writer.handed) == 11
+
+
+def test_one_poisonous_event_does_not_sink_its_neighbours(writer):
+    answers = gather(writer, ["a", "poison", "b"])
+    assert answers == {"a": Outcome.ACCEPTED, "poison": StoreError, "b": Outcome.ACCEPTED}
+
+
+def test_with_postgres_away_every_request_of_the_group_is_told_so(writer):
+    writer.link.error = psycopg.OperationalError("away")
+    assert gather(writer, ["a", "b"]) == {"a": UnavailableError, "b": UnavailableError}
+    assert writer.handed == []
+
+
+def test_a_bug_in_one_group_does_not_end_the_writer(writer):
+    writer.link.error = RuntimeError("bug")
+    assert gather(writer, ["a"]) == {"a": StoreError}
+    writer.link.error = None
+    assert writer.submit(event("b")) is Outcome.ACCEPTED
+
+
+def test_a_request_that_gave_up_is_not_written_behind_its_back(writer):
+    writer.link.gate.clear()
+    first, _ = submit_all(writer, ["first"])
+    while writer._waiting.qsize():
+        pass
+    writer._deadline_s = 0.05
+    late, answers = submit_all(writer, ["late"])
+    late[0].join(10)
+    assert answers == {"late": UnavailableError}
+    writer.link.gate.set()
+    first[0].join(10)
+    writer.stop(5)
+    assert writer.groups == [["first"]]
+
+
+def test_the_same_id_twice_in_a_group_is_accepted_once():
+    events = [event("a"), event("a"), event("a", b"other"), event("b"), event("b", b"other")]
+    stored = {"a": b"{}", "b": b"other"}
+    assert _judge(events, stored, {"a"}) == [
+        Outcome.ACCEPTED,
+        Outcome.DUPLICATE,
+        Outcome.CONFLICT,
+        Outcome.CONFLICT,
+        Outcome.DUPLICATE,
+    ]
