@@ -1,0 +1,159 @@
+"""The way to Kafka and back: claimed rows go out in bursts, one partition each; reports say what became of each row.
+
+Knows nothing of Postgres. Not for several threads: callbacks run inside `poll`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from services.common.lanes import Lanes
+from services.common.outbox import Report
+from services.outbox_publisher import metrics
+from services.outbox_publisher.leases import Claimed
+
+log = logging.getLogger(__name__)
+_ASK_TIMEOUT_S: Final = 1.0
+_ASK_BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 5.0)
+"""Between two questions to a Kafka that is away. The last is repeated."""
+
+
+class ProducerFatalError(RuntimeError):
+    """The producer cannot go on; only a new process can. The message has librdkafka's reason."""
+
+
+class Courier:
+    """One producer, the lanes it uses, and what came back since the last look."""
+
+    def __init__(
+        self, make_producer: Callable[[Callable[[KafkaError], None]], Producer], topic: str, lanes: Lanes
+    ) -> None:
+        self._topic = topic
+        self._lanes = lanes
+        self._acknowledged: list[Report] = []
+        self._failed: list[str] = []
+        self._fatal: KafkaError | None = None
+        self._down = False
+        self._asked_in_vain = 0
+        self._ask_at_s = 0.0
+        self._producer = make_producer(self._on_error)
+
+    @property
+    def in_flight(self) -> int:
+        """Rows given to the producer and not reported yet."""
+        return self._lanes.in_flight
+
+    @property
+    def open(self) -> bool:
+        """Whether some partition is known to take records."""
+        return self._lanes.open
+
+    def room(self, now_s: float) -> tuple[int, int | None] | None:
+        """Partition for the next burst and how many rows it takes (None: any number); None: not now.
+
+        While no partition is open a broker is asked first, at growing intervals: rows are claimed only when one
+        answers, and then one row as a probe.
+        """
+        if not self._lanes.open and not self._broker_answers(now_s):
+            return None
+        return self._lanes.pick(now_s)
+
+    def nothing_waits(self) -> None:
+        """A broker answers and no row is due: there is nothing to probe with, and nothing to fear."""
+        if not self._lanes.open:
+            self._lanes.reopen()
+            self._say(True, "")
+
+    def send(self, rows: list[Claimed], partition: int) -> None:
+        """Gives `rows` to the producer; what it does not take counts as failed.
+
+        Raises:
+            ProducerFatalError: see there.
+        """
+        self._lanes.sent(partition, len(rows), time.monotonic())
+        for sent, row in enumerate(rows):
+            try:
+                self._producer.produce(
+                    self._topic,
+                    value=row.canonical,
+                    key=row.transaction_id,
+                    partition=partition,
+                    timestamp=row.accepted_at_ms,
+                    on_delivery=self._on_delivery,
+                )
+            except (BufferError, KafkaException) as error:
+                self._lanes.unsent(partition, len(rows) - sent)
+                self._failed += [left.transaction_id for left in rows[sent:]]
+                if isinstance(error, KafkaException):
+                    self._on_error(error.args[0])
+                break
+        metrics.IN_FLIGHT.set(self.in_flight)
+        self._raise_fatal()
+
+    def poll(self, timeout_s: float) -> None:
+        """Serves reports, waiting up to `timeout_s` for the first. Raises ProducerFatalError."""
+        self._producer.poll(timeout_s)
+        metrics.IN_FLIGHT.set(self.in_flight)
+        self._raise_fatal()
+
+    def flush(self, timeout_s: float) -> None:
+        """Waits for what is on its way, up to `timeout_s`; what is still open then counts as failed."""
+        if self._producer.flush(timeout_s):
+            self._producer.purge()
+            self._producer.flush(1.0)
+
+    def take(self) -> tuple[list[Report], list[str]]:
+        """What was acknowledged, and the ids of what failed, since the last call."""
+        acknowledged, self._acknowledged = self._acknowledged, []
+        failed, self._failed = self._failed, []
+        return acknowledged, failed
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        partition, key = message.partition(), message.key()
+        transaction_id = key.decode() if isinstance(key, bytes) else str(key)
+        ok = error is None
+        if partition is not None and partition >= 0:
+            self._lanes.reported(partition, ok=ok, now_s=time.monotonic())
+        if ok:
+            self._acknowledged.append(Report(transaction_id, partition or 0, message.offset() or 0, time.time()))
+        else:
+            self._failed.append(transaction_id)
+        if not ok or self._down:
+            self._say(self._lanes.open, str(error))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._lanes.all_down(time.monotonic())
+            self._say(False, str(error))
+
+    def _raise_fatal(self) -> None:
+        if self._fatal is not None:
+            raise ProducerFatalError(str(self._fatal))
+
+    def _broker_answers(self, now_s: float) -> bool:
+        if now_s < self._ask_at_s:
+            return False
+        try:
+            known = self._producer.list_topics(self._topic, timeout=_ASK_TIMEOUT_S).topics[self._topic]
+            answers = known.error is None and any(part.leader >= 0 for part in known.partitions.values())
+        except KafkaException:
+            answers = False
+        self._asked_in_vain = 0 if answers else self._asked_in_vain + 1
+        pause_s = 0.0 if answers else _ASK_BACKOFF_S[min(self._asked_in_vain, len(_ASK_BACKOFF_S)) - 1]
+        self._ask_at_s = time.monotonic() + pause_s
+        return answers
+
+    def _say(self, answers: bool, reason: str) -> None:
+        """Says once that Kafka is away, once that it is back."""
+        if answers and self._down:
+            log.info("Kafka answers again: publishing goes on")
+        elif not answers and not self._down:
+            log.warning("Kafka does not answer: rows stay in the outbox reason=%s", reason)
+        self._down = not answers

@@ -1,0 +1,181 @@
+"""The sweep: claim what the API did not bring to Kafka, send it, mark what was acknowledged, give back the rest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+import psycopg
+
+from services.common.lifecycle import StopFlag
+from services.common.outbox import Report, mark_published
+from services.common.postgres import Connection, Link
+from services.outbox_publisher import metrics
+from services.outbox_publisher.courier import Courier
+from services.outbox_publisher.leases import claim, look, release, release_own
+from services.outbox_publisher.settings import PublisherSettings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_REPORT_WAIT_S: Final = 0.05
+_LOOK_INTERVAL_S: Final = 5.0
+_POSTGRES_PAUSE_S: Final = 0.5
+_SETTLE_S: Final = 2.0
+"""After an outage of Postgres the API replicas get this long to mark what they had published: claiming at once would
+publish it a second time."""
+
+
+class Publisher:
+    """One publisher. `step` is one round of its loop; `drain` is the end. Not for several threads."""
+
+    def __init__(self, settings: PublisherSettings, link: Link, courier: Courier, stop: StopFlag) -> None:
+        self._settings = settings
+        self._link = link
+        self._courier = courier
+        self._stop = stop
+        self._acknowledged: list[Report] = []
+        self._failed: list[str] = []
+        self._claim_at_s = 0.0
+        self._look_at_s = 0.0
+        self._postgres_away = False
+        self._known_connections = 0
+
+    def step(self) -> None:
+        """One round. Waits where there is nothing to do, never longer than a poll interval.
+
+        Failure policy: open. With Postgres or Kafka away nothing is claimed; what is in flight is kept and settled when
+        they are back, and what is lost with this process comes back with its lease.
+
+        Raises:
+            ProducerFatalError: only a new process can go on.
+        """
+        try:
+            if self._postgres_away:
+                self._find_postgres()
+            self._settle()
+            full = self._take_back() and self._claim_and_send()
+            self._look()
+        except psycopg.Error as error:
+            self._on_postgres_error(error)
+            full = False
+        self._wait(full)
+
+    def drain(self, timeout_s: float) -> None:
+        """Waits for what is in flight, marks it and gives back the rest, within `timeout_s`."""
+        until_s = time.monotonic() + timeout_s
+        self._courier.flush(max(0.0, timeout_s - 2.0))
+        try:
+            self._settle(until_s)
+        except psycopg.Error as error:
+            log.warning("leases are left to run out reason=%s", error)
+        self._link.close()
+
+    def _claim_and_send(self) -> bool:
+        """Whether a full batch was sent, so that more may be due at once."""
+        settings, now_s = self._settings, time.monotonic()
+        batch = settings.outbox_batch_size
+        if now_s < self._claim_at_s or self._courier.in_flight > batch * (settings.outbox_batches_in_flight - 1):
+            return False
+        lane = self._courier.room(now_s)
+        if lane is None:
+            self._claim_at_s = now_s + min(settings.outbox_poll_interval_sec, 0.5)
+            return False
+        number, room = lane
+        limit = batch if room is None else min(room, batch)
+        rows = self._run(
+            partial(
+                claim,
+                member=settings.member_name,
+                limit=limit,
+                grace_s=settings.outbox_grace_sec,
+                lease_s=settings.outbox_lease_sec,
+            )
+        )
+        metrics.SWEEP_SECONDS.observe(time.monotonic() - now_s)
+        full = len(rows) == limit and (room is None or self._courier.open)
+        if not full:
+            self._claim_at_s = now_s + settings.outbox_poll_interval_sec
+        if not rows:
+            self._courier.nothing_waits()
+            return False
+        metrics.CLAIMED.inc(len(rows))
+        if taken_over := sum(row.taken_over for row in rows):
+            metrics.TAKEN_OVER.inc(taken_over)
+            log.info("leases taken over rows=%d", taken_over)
+        log.debug("publishing rows=%d partition=%d", len(rows), number)
+        self._courier.send(rows, number)
+        return full
+
+    def _settle(self, until_s: float | None = None) -> None:
+        """Marks what was acknowledged and gives back what failed. Raises psycopg.Error; both are then kept."""
+        acknowledged, failed = self._courier.take()
+        self._acknowledged += acknowledged
+        self._failed += failed
+        size = self._settings.outbox_batch_size
+        while self._acknowledged:
+            part = self._acknowledged[:size]
+            done = self._run(partial(mark_published, by=self._settings.member_name, reports=part), until_s)
+            del self._acknowledged[: len(part)]
+            metrics.PUBLISHED.inc(done.marked)
+            metrics.REPUBLISHED.inc(done.republished)
+        if self._failed:
+            self._run(partial(release, member=self._settings.member_name, ids=self._failed), until_s)
+            metrics.RELEASED.inc(len(self._failed))
+            self._failed = []
+
+    def _look(self) -> None:
+        if time.monotonic() >= self._look_at_s:
+            self._look_at_s = time.monotonic() + _LOOK_INTERVAL_S
+            depth = self._run(look)
+            metrics.PENDING.set(depth.pending)
+            metrics.OLDEST_SECONDS.set(depth.oldest_s)
+
+    def _wait(self, full: bool) -> None:
+        if full:
+            self._courier.poll(0)
+        elif self._courier.in_flight:
+            self._courier.poll(_REPORT_WAIT_S)
+        else:
+            self._courier.poll(0)
+            pause_s = _POSTGRES_PAUSE_S if self._postgres_away else max(0.0, self._claim_at_s - time.monotonic())
+            self._stop.wait(min(pause_s, self._settings.outbox_poll_interval_sec))
+
+    def _on_postgres_error(self, error: psycopg.Error) -> None:
+        if self._link.down:
+            self._postgres_away = True
+        else:
+            log.error("Postgres refused a statement reason=%s", str(error).strip())
+            self._claim_at_s = time.monotonic() + _POSTGRES_PAUSE_S
+
+    def _take_back(self) -> bool:
+        """Gives back leases of ours that we know nothing of; False while that has to wait.
+
+        They come from an earlier process of this member, or from a claim whose answer was lost with its connection.
+        As rows in flight look the same in the table, first everything in flight is settled.
+        """
+        if self._link.connections and self._link.connections == self._known_connections:
+            return True
+        if self._courier.in_flight:
+            return False
+        try:
+            freed = self._run(partial(release_own, member=self._settings.member_name))
+        except psycopg.errors.QueryCanceled:
+            freed = 0
+            log.warning("too much is pending to look for leases without an owner: they will run out")
+        self._known_connections = self._link.connections
+        if freed:
+            log.info("leases without an owner given back rows=%d", freed)
+        return True
+
+    def _find_postgres(self) -> None:
+        """Raises psycopg.Error while Postgres is away; once it is back, lets the API replicas mark first."""
+        self._run(lambda connection: connection.execute("SELECT 1"))
+        self._postgres_away = False
+        self._claim_at_s = time.monotonic() + min(_SETTLE_S, self._settings.outbox_grace_sec)
+
+    def _run(self, work: Callable[[Connection], T], until_s: float | None = None) -> T:
+        deadline_s = until_s if until_s is not None else time.monotonic() + self._settings.postgres_deadline_sec
+        return self._link.run(work, until_s=deadline_s, stop=self._stop.is_set)

@@ -1,0 +1,40 @@
+"""What the outbox-publisher can be told, read once at start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from services.common.settings import KafkaSettings, Port, PositiveSeconds, PostgresSettings, Seconds, ServiceSettings
+
+
+class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
+    """Every setting of the outbox-publisher; each is an environment variable of the same name in capitals."""
+
+    outbox_poll_interval_sec: PositiveSeconds = 0.5
+    """Between two sweeps while nothing is due; full batches follow each other without a wait."""
+    outbox_batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Rows claimed, produced and marked together."""
+    outbox_batches_in_flight: Annotated[int, Field(ge=1, le=64)] = 4
+    """Batches claimed and not marked yet at most: claiming and marking go on while Kafka writes."""
+    outbox_grace_sec: Seconds = 5.0
+    """How old a row must be: until then the API's own hand-over may still bring it. Keep it above the API's
+    HANDOVER_TIMEOUT_MS, or both publish the row."""
+    outbox_lease_sec: PositiveSeconds = 30.0
+    """How long a claim holds: the rows of a publisher that died come back after it."""
+    outbox_timeout_sec: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    """After this a record that Kafka did not acknowledge is given back. Must be shorter than the lease."""
+    outbox_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 5
+    """How long records are gathered into one request; a batch fills it at once."""
+    metrics_port: Port = 9101
+    """The port of `/metrics` and `/healthz`."""
+
+    @model_validator(mode="after")
+    def _lease_outlasts_delivery(self) -> Self:
+        if self.outbox_lease_sec <= self.outbox_timeout_sec:
+            raise ValueError(
+                f"OUTBOX_LEASE_SEC ({self.outbox_lease_sec:g}) must be longer than "
+                f"OUTBOX_TIMEOUT_SEC ({self.outbox_timeout_sec:g})"
+            )
+        return self
