@@ -1,0 +1,171 @@
+"""The gate in front of the merchant: pause, probe and ramp. Pure: it is told the time and what happened.
+
+Rules:
+- An exhausted round starts a pause. Nothing is attempted in it but one probe every `probe_interval_s`.
+- The first success anywhere ends the pause.
+- A pause ends as it starts where a delivery that *began* at most `evidence_s` ago has succeeded: the merchant answers.
+  When the success began counts, not when it came back: an old request that a dying merchant still answered is no evidence.
+- After a real pause the work comes back over a ramp: at most RAMP_START transactions, RAMP_STEP more with each success. A
+  transaction keeps its slot, waits included, until it is delivered or its round is exhausted; so a merchant that is still
+  dead after a pause that ran its full length sees RAMP_START transactions and the next pause, not the herd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+RAMP_START: Final = 8
+RAMP_STEP: Final = 4
+"""Each success lets four more in: 1,000 at once after some four round trips of a healthy merchant."""
+
+
+class Phase(StrEnum):
+    """What the gate lets through."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    RAMP = "ramp"
+
+
+class Ticket(Protocol):
+    """What passes the gate: something that remembers the ramp in which it holds a slot."""
+
+    ramp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A pause ended."""
+
+    after_s: float
+    transaction_id: str
+    """Whose success ended it; after the full length, who caused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A pause began."""
+
+    ended_by: str | None
+    """Whose recent success ended it as it began; None: it lasts."""
+
+
+class Gate:
+    """Decides who may be attempted. All times are seconds of one monotonic clock."""
+
+    def __init__(self, *, pause_s: float, probe_interval_s: float, evidence_s: float, full: int) -> None:
+        """`full` is the limit at which a ramp is over: the most requests that may be open at once."""
+        self._pause_s = pause_s
+        self._probe_interval_s = probe_interval_s
+        self._evidence_s = evidence_s
+        self._full = full
+        self._phase = Phase.OPEN
+        self._evidence_at_s = float("-inf")
+        self._evidence_id = ""
+        self._paused_at_s = 0.0
+        self._caused_by = ""
+        self._next_probe_s = float("inf")
+        self._hold_off_until_s = float("-inf")
+        self._ramp = 0
+        self._slots = 0
+        self._limit = 0
+
+    @property
+    def phase(self) -> Phase:
+        """What the gate lets through now."""
+        return self._phase
+
+    @property
+    def paused_until_s(self) -> float | None:
+        """When the pause ends at the latest; None outside one."""
+        return self._paused_at_s + self._pause_s if self._phase is Phase.PAUSED else None
+
+    @property
+    def vacancies(self) -> int | None:
+        """How many more transactions a ramp lets in; None where there is no ramp."""
+        return max(0, self._limit - self._slots) if self._phase is Phase.RAMP else None
+
+    @property
+    def wake_s(self) -> float:
+        """When `tick` or `probe_due` may say something new; infinite outside a pause."""
+        if self._phase is not Phase.PAUSED:
+            return float("inf")
+        return min(self._paused_at_s + self._pause_s, self._probe_at_s)
+
+    @property
+    def _probe_at_s(self) -> float:
+        return max(self._next_probe_s, self._hold_off_until_s)
+
+    def succeeded(self, ticket: Ticket, transaction_id: str, started_s: float, now_s: float) -> Resumed | None:
+        """A delivery that began at `started_s` succeeded; the pause that it ended, if any."""
+        if started_s >= self._evidence_at_s:
+            self._evidence_at_s, self._evidence_id = started_s, transaction_id
+        self._hold_off_until_s = float("-inf")
+        self.leave(ticket)
+        if self._phase is Phase.PAUSED:
+            return self._resume(transaction_id, now_s)
+        if self._phase is Phase.RAMP:
+            self._limit += RAMP_STEP
+            if self._limit >= self._full:
+                self._phase = Phase.OPEN
+        return None
+
+    def exhausted(self, ticket: Ticket, transaction_id: str, now_s: float) -> Paused | None:
+        """A round is exhausted; the pause that this begins, None where one runs already."""
+        self.leave(ticket)
+        if self._phase is Phase.PAUSED:
+            return None
+        if self._evidence_at_s >= now_s - self._evidence_s:
+            return Paused(self._evidence_id)
+        self._caused_by = transaction_id
+        self._phase = Phase.PAUSED
+        self._paused_at_s = now_s
+        self._next_probe_s = now_s + self._probe_interval_s if self._probe_interval_s > 0 else float("inf")
+        return Paused(None)
+
+    def tick(self, now_s: float) -> Resumed | None:
+        """The pause that has run its full length at `now_s`, if any."""
+        if self._phase is Phase.PAUSED and now_s >= self._paused_at_s + self._pause_s:
+            return self._resume(self._caused_by, now_s)
+        return None
+
+    def probe_due(self, now_s: float) -> bool:
+        """Whether one waiting transaction is to be tried now, in spite of the pause."""
+        return self._phase is Phase.PAUSED and now_s >= self._probe_at_s
+
+    def probe_sent(self, now_s: float) -> None:
+        """A probe left: the next is due an interval later."""
+        self._next_probe_s = now_s + self._probe_interval_s
+
+    def hold_off(self, until_s: float) -> None:
+        """The merchant asked for silence (`Retry-After`): probes respect it as retries do."""
+        self._hold_off_until_s = max(self._hold_off_until_s, until_s)
+
+    def admit(self, ticket: Ticket) -> bool:
+        """Whether `ticket` may be attempted now; in a ramp it takes a slot, once."""
+        if self._phase is Phase.OPEN:
+            return True
+        if self._phase is Phase.PAUSED:
+            return False
+        if ticket.ramp == self._ramp:
+            return True
+        if self._slots >= self._limit:
+            return False
+        ticket.ramp = self._ramp
+        self._slots += 1
+        return True
+
+    def leave(self, ticket: Ticket) -> None:
+        """`ticket` is done with (delivered, exhausted or dropped): its slot, if it holds one, is free."""
+        if ticket.ramp == self._ramp and ticket.ramp and self._slots:
+            self._slots -= 1
+        ticket.ramp = 0
+
+    def _resume(self, transaction_id: str, now_s: float) -> Resumed:
+        self._phase = Phase.RAMP
+        self._ramp += 1
+        self._slots = 0
+        self._limit = min(RAMP_START, self._full)
+        return Resumed(now_s - self._paused_at_s, transaction_id)

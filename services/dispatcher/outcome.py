@@ -1,0 +1,108 @@
+"""Outcomes as rows for Postgres, and the one statement that writes a batch of them. Knows no connection.
+
+Writing a batch again changes nothing: an attempt's key holds the moment it began, and `delivered` is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from services.dispatcher.record import Position, Record
+
+MAX_ERROR_CHARS: Final = 200
+
+
+class Outcome(NamedTuple):
+    """What became of a transaction at one moment; times are Unix seconds."""
+
+    transaction_id: str
+    state: str
+    """`retrying`, `requeued`, `delivered` or `dead`."""
+    round: int
+    attempt: int
+    attempts_total: int
+    partition: int
+    offset: int
+    at_s: float
+    """When it became so."""
+    started_s: float | None
+    """When the attempt began; None where the outcome is not that of an attempt (re-queued, dead)."""
+    duration_ms: float | None
+    status: int | None
+    error: str | None
+    next_due_s: float | None
+
+
+WRITE: Final = """
+-- Both tables in one round trip. Rows are locked in the order of their ids, so two dispatchers never deadlock.
+WITH outcome AS MATERIALIZED (
+    SELECT *
+    FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::float8[],
+                %s::float8[], %s::float4[], %s::int[], %s::text[], %s::float8[], %s::bool[])
+        AS o (transaction_id, state, round, attempt, attempts_total, kafka_partition, kafka_offset, at_s,
+              started_s, duration_ms, status, error, next_due_s, latest)
+), attempt AS (
+    INSERT INTO delivery_attempts (transaction_id, started_at, round, attempt, duration_ms, status, error, dispatcher,
+                                   kafka_partition, kafka_offset, next_due_at)
+    SELECT transaction_id, to_timestamp(started_s), round, attempt, duration_ms, status, error, %s,
+           kafka_partition, kafka_offset, to_timestamp(next_due_s)
+    FROM outcome WHERE started_s IS NOT NULL
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO deliveries AS known (transaction_id, state, round, attempt, attempts_total, last_status, last_error,
+                                 next_due_at, delivered_at, updated_at, dispatcher)
+SELECT transaction_id, state, round, attempt, attempts_total, status, error, to_timestamp(next_due_s),
+       CASE WHEN state = 'delivered' THEN to_timestamp(at_s) END, to_timestamp(at_s), %s
+FROM outcome WHERE latest
+ORDER BY transaction_id
+ON CONFLICT (transaction_id) DO UPDATE SET
+    state = EXCLUDED.state, round = EXCLUDED.round, attempt = EXCLUDED.attempt,
+    attempts_total = GREATEST(known.attempts_total, EXCLUDED.attempts_total),
+    last_status = COALESCE(EXCLUDED.last_status, known.last_status),
+    last_error = CASE WHEN EXCLUDED.last_status IS NULL AND EXCLUDED.last_error IS NULL
+                      THEN known.last_error ELSE EXCLUDED.last_error END,
+    next_due_at = EXCLUDED.next_due_at, delivered_at = EXCLUDED.delivered_at,
+    updated_at = EXCLUDED.updated_at, dispatcher = EXCLUDED.dispatcher
+WHERE known.state <> 'delivered' AND (EXCLUDED.state = 'delivered' OR EXCLUDED.updated_at >= known.updated_at)
+"""
+
+
+def attempts_total(record: Record, max_attempts: int) -> int:
+    """Attempts over all rounds, `record.attempt` in this one; earlier rounds count as full."""
+    return (record.round - 1) * max_attempts + record.attempt
+
+
+def dead(transaction_id: str, position: Position, reason: str, at_s: float) -> Outcome:
+    """The outcome of an unreadable record whose id can be read."""
+    return Outcome(
+        transaction_id, "dead", 1, 0, 0, position.partition, position.offset, at_s, None, None, None,
+        clean(reason), None,
+    )  # fmt: skip
+
+
+def clean(text: str) -> str:
+    """`text` as Postgres takes it: no NUL, not endless."""
+    return text.replace("\0", "")[:MAX_ERROR_CHARS]
+
+
+def parameters(outcomes: Sequence[Outcome], dispatcher: str) -> list[Any]:
+    """The parameters of WRITE for a batch, which must not be empty."""
+    columns: list[Any] = [list(column) for column in zip(*outcomes, strict=True)]
+    return [*columns, latest(outcomes), dispatcher, dispatcher]
+
+
+def latest(outcomes: Sequence[Outcome]) -> list[bool]:
+    """For each outcome whether it is the one that its transaction's row shows: the last, but a delivery wins.
+
+    One statement may touch a row only once.
+    """
+    chosen: dict[str, int] = {}
+    for index, outcome in enumerate(outcomes):
+        known = chosen.get(outcome.transaction_id)
+        if known is None or outcomes[known].state != "delivered":
+            chosen[outcome.transaction_id] = index
+    marks = [False] * len(outcomes)
+    for index in chosen.values():
+        marks[index] = True
+    return marks

@@ -1,0 +1,160 @@
+"""Sends records back to Kafka, or to the dead-letter topic, and says so only in their delivery reports.
+
+One thread owns the producer: produce, poll and flush are called from it alone (a second thread's call would wait until the
+first leaves the client).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from services.dispatcher.metrics import REQUEUE_FAILURES
+from services.dispatcher.record import Headers
+
+log = logging.getLogger(__name__)
+REPORT_POLL_S: Final = 0.02
+IDLE_WAIT_S: Final = 0.2
+AGAIN_AFTER_S: Final = 1.0
+"""How long a letter waits that Kafka did not take."""
+PARTITIONS_LOOKUP_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One record to be produced. `on_confirmed` is called in the thread's report, once, and never on failure."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    on_confirmed: Callable[[], None]
+    spread: bool = False
+    """Any partition will do: the whole burst goes to one, since brokers' costs are per request."""
+
+
+class Requeuer:
+    """A thread that produces letters until each is confirmed."""
+
+    def __init__(self, make: Callable[[], Producer], on_fatal: Callable[[str], None]) -> None:
+        """`make` makes the producer, in the thread; `on_fatal` is told, from the thread, why it cannot go on."""
+        self._make = make
+        self._on_fatal = on_fatal
+        self._letters: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
+        self._open = 0
+        self._again: list[tuple[float, Letter]] = []
+        self._partitions: dict[str, int] = {}
+        self._complained_s = float("-inf")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="requeue", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def send(self, letter: Letter) -> None:
+        """Takes a letter, from any thread. Never waits."""
+        self._letters.put(letter)
+
+    def stop(self) -> None:
+        """Ends the thread after what it holds is confirmed; whoever calls bounds the wait."""
+        self._ended.set()
+        self._letters.put(None)
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the thread's end; whether it ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            producer = self._make()
+            while not (self._ended.is_set() and self._open == 0 and not self._again and self._letters.empty()):
+                self._produce(producer, self._burst())
+                producer.poll(REPORT_POLL_S if self._open else 0)
+        except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process: re-queues would stop
+            self._on_fatal(f"the re-queue producer failed: {error}")
+
+    def _burst(self) -> list[Letter]:
+        """All letters there are; waits for the first only while nothing is open."""
+        now_s = time.monotonic()
+        burst = [letter for due_s, letter in self._again if due_s <= now_s]
+        self._again = [entry for entry in self._again if entry[0] > now_s]
+        wait_s = 0.0 if burst or self._open else IDLE_WAIT_S
+        try:
+            while True:
+                letter = self._letters.get(timeout=wait_s) if wait_s else self._letters.get_nowait()
+                wait_s = 0.0
+                if letter is not None:
+                    burst.append(letter)
+        except queue.Empty:
+            return burst
+
+    def _produce(self, producer: Producer, burst: list[Letter]) -> None:
+        chosen: dict[str, int] = {}
+        for letter in burst:
+            where = {}
+            if letter.spread:
+                if letter.topic not in chosen:
+                    chosen[letter.topic] = self._choose(producer, letter.topic)
+                where = {"partition": chosen[letter.topic]}
+            try:
+                producer.produce(
+                    letter.topic,
+                    value=letter.value,
+                    key=letter.key,
+                    headers=letter.headers,
+                    on_delivery=lambda error, _, letter=letter: self._reported(error, letter),
+                    **where,
+                )
+                self._open += 1
+            except BufferError:
+                self._try_again(letter, "the producer's queue is full")
+                producer.poll(REPORT_POLL_S)
+            except KafkaException as error:
+                self._judge(error.args[0])
+                self._try_again(letter, str(error))
+
+    def _choose(self, producer: Producer, topic: str) -> int:
+        """One partition of `topic` at random; -1 (by key) while Kafka does not say how many there are."""
+        if topic not in self._partitions:
+            try:
+                count = len(producer.list_topics(topic, timeout=PARTITIONS_LOOKUP_S).topics[topic].partitions)
+            except KafkaException:
+                return -1
+            if not count:
+                return -1
+            self._partitions[topic] = count
+        return random.randrange(self._partitions[topic])  # noqa: S311 - spreads load, keeps no secret
+
+    def _reported(self, error: KafkaError | None, letter: Letter) -> None:
+        """The delivery report.
+
+        Failure policy: closed. Without a confirmation the letter is produced again: a duplicate at worst.
+        """
+        self._open -= 1
+        if error is None:
+            letter.on_confirmed()
+            return
+        self._judge(error)
+        self._try_again(letter, error.str())
+
+    def _try_again(self, letter: Letter, reason: str) -> None:
+        REQUEUE_FAILURES.inc()
+        now_s = time.monotonic()
+        if now_s - self._complained_s > 10:
+            self._complained_s = now_s
+            log.warning("Kafka did not confirm a re-queue, trying again: %s", reason)
+        self._again.append((now_s + AGAIN_AFTER_S, letter))
+
+    def _judge(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._on_fatal(f"the re-queue producer met a fatal error: {error.str()}")

@@ -1,0 +1,228 @@
+"""The consumer thread: the only one that touches the Kafka consumer.
+
+It polls, pauses, resumes, seeks and commits; it owns the trackers, so completions and rebalances can never overtake each
+other. The loop hears of batches, not messages; what it finishes comes back through `complete`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+
+from services.dispatcher.assignments import Assignments
+from services.dispatcher.flow import Flow
+from services.dispatcher.intake import Intake
+from services.dispatcher.metrics import GAPS, SKIPPED
+from services.dispatcher.offsets import Committer
+from services.dispatcher.record import Position, Record, Unreadable, read_record
+from services.dispatcher.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+BATCH: Final = 500
+POLL_S: Final = 0.1
+"""How long a poll waits for the first record: also how late a commit or a resume may be."""
+IDLE_POLL_S: Final = 0.05
+DRY_STEP_S: Final = 0.005
+HAND_OVER_GAP_S: Final = 0.003
+"""Rest after a hand-over: at most some 300 wake-ups of the loop per second, however the records trickle in."""
+FINAL_COMMIT_S: Final = 3.0
+
+
+class Sink(Protocol):
+    """What the consumer thread tells the loop. Every method may be called from the thread and must not wait."""
+
+    def records(self, records: list[Record | Unreadable]) -> None:
+        """New records, in the order of their partitions."""
+
+    def assigned(self, epochs: frozenset[int], partitions: tuple[int, ...]) -> None:
+        """The assignment changed: only these epochs live on, with these partitions."""
+
+    def fatal(self, sentence: str) -> None:
+        """The process must end, non-zero, saying this."""
+
+    def left(self) -> None:
+        """The consumer is closed."""
+
+
+class Source:
+    """Runs the consumer in a thread of its own."""
+
+    def __init__(
+        self,
+        make: Callable[[Callable[[KafkaError], None], Callable[..., None]], Consumer],
+        topic: str,
+        intake: Intake,
+        sink: Sink,
+        *,
+        max_window: int,
+        commit_interval_s: float,
+        watchdog: Watchdog,
+    ) -> None:
+        """`make` makes the consumer, given its error callback and its commit callback."""
+        self._make = make
+        self._topic = topic
+        self._intake = intake
+        self._sink = sink
+        self._watchdog = watchdog
+        self._assignments = Assignments(topic)
+        self._commits = Committer(topic, self._assignments, commit_interval_s)
+        self._flow = Flow(topic, self._assignments, intake, max_window)
+        self._completed: deque[list[Position]] = deque()
+        self._finish_by_s: float | None = None
+        self._complained_s = float("-inf")
+        self._thread = threading.Thread(target=self._run, name="source", daemon=True)
+
+    @property
+    def committed(self) -> dict[int, int]:
+        """The committed offset of each partition, where it is known."""
+        return dict(self._commits.confirmed)
+
+    @property
+    def lag(self) -> dict[int, int]:
+        """The newest offset minus the committed one, by partition, a second old at most."""
+        return dict(self._watchdog.lag)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def complete(self, positions: list[Position]) -> None:
+        """Loop: these records are finished and recorded."""
+        self._completed.append(positions)
+
+    def finish(self, timeout_s: float) -> None:
+        """Loop: settle, commit within `timeout_s`, close; `Sink.left` follows."""
+        self._finish_by_s = time.monotonic() + timeout_s
+
+    def _run(self) -> None:
+        try:
+            consumer = self._make(self._erred, self._commits.reported)
+            consumer.subscribe(
+                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while self._finish_by_s is None:
+                self._turn(consumer)
+            self._leave(consumer, self._finish_by_s)
+        except Exception as error:  # noqa: BLE001 - a consumer thread that dies in silence is days of silence
+            log.debug("consumer thread ended", exc_info=error)
+            self._sink.fatal(f"the Kafka consumer failed: {type(error).__name__}: {error}")
+
+    def _turn(self, consumer: Consumer) -> None:
+        now_s = time.monotonic()
+        self._settle()
+        self._commits.commit_if_due(consumer, now_s)
+        room = self._flow.apply(consumer, now_s)
+        messages = self._fetch(consumer, room)
+        if messages:
+            self._hand_over(consumer, messages)
+        stuck = self._watchdog.look(consumer, self._assignments, self._flow, time.monotonic())
+        if stuck:
+            self._sink.fatal(stuck)
+
+    def _settle(self) -> None:
+        while self._completed:
+            self._assignments.complete(self._completed.popleft())
+
+    def _fetch(self, consumer: Consumer, room: int) -> list[Message]:
+        if room <= 0:
+            if not self._flow.all_paused:
+                # Dry for a moment: waiting is cheaper than a pause, which throws away what was fetched ahead.
+                time.sleep(DRY_STEP_S)
+                return []
+            message = consumer.poll(IDLE_POLL_S)
+            return [message] if message is not None else []
+        message = consumer.poll(POLL_S)
+        if message is None:
+            return []
+        if room == 1:
+            return [message]
+        changes = self._assignments.changes
+        rest = consumer.consume(min(room, BATCH) - 1, 0)
+        if self._assignments.changes != changes:
+            # A rebalance ran among these: which message belongs to which assignment is anybody's guess. Read them again.
+            self._assignments.seek_all(consumer)
+            return []
+        return [message, *rest]
+
+    def _hand_over(self, consumer: Consumer, messages: Iterable[Message]) -> None:
+        batch: list[Record | Unreadable] = []
+        size_bytes = 0
+        now_ms = int(time.time() * 1000)
+        broken: set[int] = set()
+        for message in messages:
+            if message.error() is not None:
+                self._erred(message.error())
+                continue
+            partition, offset = message.partition(), message.offset()
+            assignment = self._assignments.get(partition)
+            if assignment is None or partition in broken:
+                continue
+            if not assignment.continues(offset):
+                # A gap is believed only when a second read shows it too; a client's slip must not become a loss.
+                broken.add(partition)
+                self._assignments.seek(consumer, partition)
+                continue
+            if assignment.gap_confirmed(offset):
+                GAPS.inc()
+                log.warning("offsets do not exist partition=%d next=%d", partition, offset)
+            if not assignment.tracker.add(offset):
+                SKIPPED.inc()
+                continue
+            position = Position(partition, offset, assignment.epoch)
+            record = read_record(
+                position, message.key(), message.value(), message.headers() or [], message.timestamp()[1], now_ms
+            )
+            batch.append(record)
+            size_bytes += len(message)
+        self._watchdog.progress()
+        if batch:
+            self._intake.hand_over(len(batch), size_bytes)
+            self._sink.records(batch)
+            time.sleep(HAND_OVER_GAP_S)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[object]) -> None:
+        self._assignments.assign(consumer, partitions, lambda: self._finish_by_s is not None)
+        self._flow.forget()
+        self._changed()
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[object]) -> None:
+        self._settle()
+        self._commits.commit_now(consumer, partitions)
+        self._on_lost(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[object]) -> None:
+        del consumer
+        self._assignments.remove(partitions)
+        self._flow.forget()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._commits.assigned()
+        live = self._assignments.live
+        log.info("partitions assigned: %s", sorted(live) or "none")
+        self._sink.assigned(frozenset(live.values()), tuple(sorted(live)))
+
+    def _erred(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._sink.fatal(f"Kafka refuses this consumer for good: {error.str()} ({error.name()})")
+            return
+        now_s = time.monotonic()
+        if now_s - self._complained_s > 10:
+            self._complained_s = now_s
+            log.warning("Kafka: %s (%s)", error.str(), error.name())
+
+    def _leave(self, consumer: Consumer, by_s: float) -> None:
+        self._settle()
+        self._flow.pause_all(consumer)
+        self._commits.commit_until(consumer, min(by_s, time.monotonic() + FINAL_COMMIT_S))
+        try:
+            consumer.close()
+        except KafkaException as error:
+            log.warning("the consumer did not close in order: %s", error)
+        self._sink.left()
