@@ -1,0 +1,122 @@
+"""What the members see of the environment: an explicit list of names, and nothing else of the user's shell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from control_room.stack.local.ports import HOST
+from control_room.stack.runtime import API_REPLICAS, BROKERS
+
+SYSTEM: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+"""What any process may need."""
+PASSED_ON: Final = (
+    "WEBHOOK_URL",
+    "MAX_RETRIES",
+    "RETRY_BACKOFF_SEC",
+    "REQUEST_TIMEOUT_SEC",
+    "RETRY_AFTER_CAP_SEC",
+    "RETRY_PAUSE_SECONDS",
+    "PROBE_INTERVAL_SECONDS",
+    "PAUSE_EVIDENCE_SEC",
+    "MAX_IN_FLIGHT",
+    "MAX_WAITING",
+    "MAX_BUFFERED_MB",
+    "MAX_UNRECORDED",
+    "MAX_WINDOW",
+    "COMMIT_INTERVAL_SEC",
+    "GROUP_SESSION_TIMEOUT_SEC",
+    "STALL_EXIT_SEC",
+    "KAFKA_GROUP_ID",
+    "FAILURE_RATE",
+    "TIMEOUT_SHARE",
+    "HANG_SEC",
+    "OUTBOX_POLL_INTERVAL_SEC",
+    "OUTBOX_BATCH_SIZE",
+    "OUTBOX_BATCHES_IN_FLIGHT",
+    "OUTBOX_GRACE_SEC",
+    "OUTBOX_LEASE_SEC",
+    "OUTBOX_TIMEOUT_SEC",
+    "OUTBOX_LINGER_MS",
+    "API_THREADS",
+    "API_NICE",
+    "GROUP_MAX_EVENTS",
+    "HANDOVER_LINGER_MS",
+    "HANDOVER_TIMEOUT_MS",
+    "HANDOVER_QUEUE_MAX",
+    "MARK_INTERVAL_MS",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "POSTGRES_DEADLINE_SEC",
+    "SHUTDOWN_GRACE_SEC",
+)
+"""Settings of the services that a user may set for `up`; ports and addresses are not here: the stack decides them."""
+DECIDED_HERE: Final = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_HOST")
+"""Set by a user, these would point the services at other servers than the stack's own: they are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What the services are told about each other."""
+
+    ports: Mapping[str, int]
+    topic: str
+    database: str
+    user: str
+    password: str
+    secret: str
+    ledger: str
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers, comma-separated."""
+        return ",".join(f"{HOST}:{self.ports[name]}" for name in BROKERS)
+
+    @property
+    def webhook_url(self) -> str:
+        """Where the merchant-server of this stack listens."""
+        return f"http://{HOST}:{self.ports['merchant-server']}/webhook_listener"
+
+
+def system(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of the user's environment that every member gets."""
+    return {name: environ[name] for name in SYSTEM if name in environ}
+
+
+def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """The services' settings that the user set."""
+    return {name: environ[name] for name in PASSED_ON if name in environ}
+
+
+def for_service(member: str, environ: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
+    """The whole environment of one of the services."""
+    port = str(addresses.ports[member])
+    own = {"MERCHANT_PORT": port} if member == "merchant-server" else {"METRICS_PORT": port}
+    if member in API_REPLICAS:
+        own = {"API_PORT": port}
+    return {
+        "WEBHOOK_URL": addresses.webhook_url,
+        **system(environ),
+        **passed_on(environ),
+        **own,
+        "MEMBER_NAME": member,
+        "LISTEN_HOST": HOST,
+        "HMAC_SECRET": addresses.secret,
+        "POSTGRES_HOST": HOST,
+        "POSTGRES_PORT": str(addresses.ports["postgres"]),
+        "POSTGRES_USER": addresses.user,
+        "POSTGRES_PASSWORD": addresses.password,
+        "POSTGRES_DB": addresses.database,
+        "KAFKA_BOOTSTRAP_SERVERS": addresses.bootstrap,
+        "KAFKA_TOPIC": addresses.topic,
+        "LEDGER_PATH": addresses.ledger,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def service_command(member: str) -> list[str]:
+    """What runs one of the services. `-P`: nothing is imported from the working directory."""
+    module = "ingestion_api" if member in API_REPLICAS else member.replace("-", "_")
+    return [sys.executable, "-P", "-m", f"services.{module}"]

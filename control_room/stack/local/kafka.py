@@ -1,0 +1,178 @@
+"""Three combined KRaft brokers: their configuration, their one-time format, and a class cache for quicker starts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from control_room.stack.local import templates
+from control_room.stack.local.java import Java
+from control_room.stack.local.ports import HOST, is_free
+from control_room.stack.runtime import BROKERS, Narrate, StackError
+
+_JVM_FLAGS: Final = (
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:ReservedCodeCacheSize=64m",
+    "-Xss512k",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+)
+"""Three brokers beside everything else on a small machine: small heaps, one collector thread, the quick compiler."""
+_FORMAT_TIMEOUT_S: Final = 120
+_TRAINING_TIMEOUT_S: Final = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """What it takes to run the brokers of one stack."""
+
+    java: Java
+    jars: tuple[Path, ...]
+    folder: Path
+    """One folder per broker lies here."""
+    cache: Path
+    """The user's cache: the class cache is kept there, for all stacks."""
+
+    @property
+    def _class_cache(self) -> Path:
+        seed = "\n".join([self.java.build, *map(str, self.jars), *_JVM_FLAGS])
+        return self.cache / f"broker-{hashlib.sha256(seed.encode()).hexdigest()[:16]}.aot"
+
+    def _command(self, *flags: str) -> list[str]:
+        config = self.folder / "log4j2.properties"
+        class_path = ":".join(map(str, self.jars))
+        return [
+            str(self.java.executable),
+            *_JVM_FLAGS,
+            f"-Dlog4j2.configurationFile={config}",
+            *flags,
+            "-cp",
+            class_path,
+        ]
+
+    def command(self, member: str) -> list[str]:
+        """What runs broker `member`."""
+        return [*self._command(*self._cached()), "kafka.Kafka", str(self.folder / member / "server.properties")]
+
+    def _cached(self) -> tuple[str, ...]:
+        return (f"-XX:AOTCache={self._class_cache}",) if self._class_cache.is_file() else ()
+
+    def configure(self, ports: Mapping[str, int]) -> None:
+        """Writes each broker's configuration for these ports."""
+        (self.folder / "log4j2.properties").write_text(templates.read("kafka/log4j2.properties"), encoding="utf-8")
+        voters = ",".join(f"{n}@{HOST}:{ports[f'{member}/controller']}" for n, member in enumerate(BROKERS, 1))
+        for number, member in enumerate(BROKERS, 1):
+            own = (ports[f"{member}/internal"], ports[f"{member}/controller"], ports[member])
+            _write_config(self.folder / member, number, voters, own)
+
+    def format(self, cluster_id: str) -> None:
+        """Formats the brokers that were not yet, side by side. Raises StackError with what Kafka said."""
+        new = [member for member in BROKERS if not (self.folder / member / "data" / "meta.properties").is_file()]
+        with ThreadPoolExecutor(len(BROKERS)) as pool:
+            list(pool.map(lambda member: self._format_one(self.folder / member, cluster_id), new))
+
+    def _format_one(self, home: Path, cluster_id: str) -> None:
+        shutil.rmtree(home / "data", ignore_errors=True)  # half a format, from an `up` that was interrupted
+        config = str(home / "server.properties")
+        command = [*self._command(*self._cached()), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", config]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False)
+        if done.returncode:
+            said = " / ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
+            raise StackError(f"cannot format {home.name}: {said}")
+
+    def train(self, narrate: Narrate) -> None:
+        """Makes the class cache where there is none: runs one broker by itself and keeps what it has loaded.
+
+        Measured: a broker is up after 0.9 CPU-seconds instead of 1.5, its format takes 0.55 instead of 0.87.
+        Failure policy: open. Without the cache the brokers only start more slowly.
+        """
+        if not self.java.makes_caches or self._class_cache.is_file():
+            return
+        since = time.monotonic()
+        narrate("keeping Kafka's classes ready for quicker starts (once)")
+        self.cache.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix="training-", dir=self.folder) as folder:
+                fresh = Path(folder) / "fresh.aot"
+                self._train_in(Path(folder), fresh)
+                shutil.move(fresh, self._class_cache.with_suffix(".part"))
+                self._class_cache.with_suffix(".part").replace(self._class_cache)
+            narrate(f"Kafka's classes are ready ({time.monotonic() - since:.0f} s)")
+        except (OSError, StackError, subprocess.SubprocessError) as error:
+            narrate(f"that did not work, so the brokers start without: {error}")
+
+    def _train_in(self, folder: Path, fresh: Path) -> None:
+        ports = (_any_port(31_100), _any_port(31_300), _any_port(31_500))
+        _write_config(folder, 1, f"1@{HOST}:{ports[1]}", ports)
+        self._format_one(folder, new_cluster_id())
+        config = str(folder / "server.properties")
+        command = [*self._command(f"-XX:AOTCacheOutput={fresh}"), "kafka.Kafka", config]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            try:
+                _wait_started(process, folder / "log")
+                process.send_signal(signal.SIGTERM)  # the cache is written on the way out
+                process.wait(_TRAINING_TIMEOUT_S)
+            finally:
+                process.kill()
+                process.wait()
+        if not fresh.is_file():
+            raise StackError("Java wrote no class cache")
+
+
+def _wait_started(process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _TRAINING_TIMEOUT_S
+    while b"Kafka Server started" not in log.read_bytes():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise StackError("the broker for it did not start")
+        time.sleep(0.1)
+
+
+def _any_port(first: int) -> int:
+    return next(port for port in range(first, first + 200) if is_free(port))
+
+
+def _write_config(home: Path, number: int, voters: str, ports: tuple[int, int, int]) -> None:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    internal, controller, external = ports
+    values = {
+        "NODE_ID": number,
+        "QUORUM_VOTERS": voters,
+        "HOST": HOST,
+        "ADVERTISED_HOST": HOST,
+        "INTERNAL_PORT": internal,
+        "CONTROLLER_PORT": controller,
+        "EXTERNAL_PORT": external,
+        "DATA_DIR": _escaped(home / "data"),
+    }
+    text = templates.render("kafka/server.properties.template", values)
+    (home / "server.properties").write_text(text, encoding="utf-8")
+
+
+def _escaped(path: Path) -> str:
+    """A path as a Java properties file takes it. Kafka splits `log.dirs` at commas, so none may stand in it."""
+    if "," in str(path):
+        raise StackError(f"Kafka cannot keep its data under a path with a comma: {path}; choose another --state")
+    return str(path).replace("\\", "\\\\").encode("ascii", "backslashreplace").decode()
+
+
+def new_cluster_id() -> str:
+    """A random cluster id: 16 bytes in URL-safe base64, as Kafka's own tool makes it."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):  # it would be taken for an option
+            return text

@@ -1,0 +1,205 @@
+"""The local runtime: the 11 members as processes of this machine, under one supervisord in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from control_room.stack.local import bringup, faults, plan, postgres, record, takedown, views
+from control_room.stack.local.layout import Layout
+from control_room.stack.local.readiness import Probes
+from control_room.stack.local.record import StackRecord
+from control_room.stack.local.supervision import Supervisor
+from control_room.stack.runtime import (
+    MEMBERS,
+    Endpoints,
+    MemberStatus,
+    Narrate,
+    NotRunningError,
+    StackError,
+)
+
+_LOCK_WAIT_S: Final = 2.0
+
+
+class LocalRuntime:
+    """A stack on this machine, with everything it keeps under `state_dir`. See `Runtime` for what each method promises.
+
+    Args:
+        state_dir: the state folder; made by `up`.
+        environ: what the user set: settings of the services, ports, secrets.
+        member_commands: members that run another command than their own.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        state_dir: Path,
+        environ: Mapping[str, str] | None = None,
+        member_commands: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.layout = Layout(state_dir.absolute())
+        self._environ = dict(os.environ if environ is None else environ)
+        self._commands = dict(member_commands or {})
+        known(self._commands)
+        self._supervisor = Supervisor(self.layout)
+        self._probes: Probes | None = None
+
+    def up(self, narrate: Narrate) -> None:
+        """Starts what is not running; returns when every member is ready."""
+        self.layout.prepare()
+        with self._locked("up"):
+            if self._supervisor.alive():
+                started = self._plan_of_running(narrate)
+            else:
+                takedown.clean_orphans(self.layout, narrate)
+                started = plan.make(self.layout, self._environ, self._commands, narrate)
+                started.brokers(narrate)  # without Kafka's jars nothing is started at all
+                bringup.configure(started)
+                self._supervisor.start(self._environ)
+                started.record.but(started=True).save(self.layout)
+            faults.thaw(self.layout, views.frozen(self.layout))
+            bringup.BringUp(started, self._supervisor, self._probes_for(started.record), narrate).run()
+
+    def _plan_of_running(self, narrate: Narrate) -> plan.Plan:
+        """The plan that the running stack was started by: an `up` changes nothing about it."""
+        found = self._record()
+        if plan.settings_sum(self._environ, self._commands or found.replaced) != found.settings_sum:
+            narrate("the stack is running with other settings than these; take it down first to change them")
+        place = postgres.locate(self.layout, narrate)
+        secret = record.kept_hmac_secret(self.layout) or ""
+        password = record.kept_postgres_password(self.layout)
+        return plan.Plan(self.layout, found, self._environ, secret, password, place)
+
+    def down(self, narrate: Narrate, *, volumes: bool = False) -> None:
+        """Stops everything; with `volumes` deletes the data too, but no run."""
+        if not self.layout.state.is_dir():
+            narrate(f"nothing to take down: there is no {self.layout.state}")
+            return
+        with self._locked("down"):
+            with contextlib.suppress(NotRunningError):
+                takedown.stop_all(self.layout, self._supervisor, narrate)
+            self._supervisor.end(timeout_s=5.0)
+            takedown.clean_orphans(self.layout, narrate)
+            if volumes:
+                postgres.forget(self.layout)
+                takedown.delete_data(self.layout)
+            elif (found := StackRecord.load(self.layout)) is not None:
+                found.but(started=False).save(self.layout)
+        narrate("the stack is down" + (", its data is deleted" if volumes else ""))
+
+    def start(self, members: Iterable[str]) -> None:
+        """Starts members that are down; returns when their processes run."""
+        faults.start(self.layout, self._supervisor, known(members))
+
+    def stop(self, members: Iterable[str]) -> None:
+        """Ends members in order, one after the other; they stay down."""
+        for member in known(members):
+            faults.stop(self.layout, self._supervisor, [member])
+
+    def kill(self, members: Iterable[str]) -> None:
+        """`kill -9` of all processes of each member; they stay down until started."""
+        faults.kill(self.layout, self._supervisor, known(members))
+
+    def crash(self, members: Iterable[str]) -> None:
+        """`kill -9`, and the supervision brings them back."""
+        faults.crash(self.layout, self._supervisor, known(members))
+
+    def freeze(self, members: Iterable[str]) -> None:
+        """SIGSTOP to every process of each member."""
+        faults.freeze(self.layout, known(members))
+
+    def thaw(self, members: Iterable[str]) -> None:
+        """SIGCONT to every process of each member."""
+        faults.thaw(self.layout, known(members))
+
+    def restart(self, members: Iterable[str]) -> None:
+        """A clean stop, then a start, one member after the other."""
+        for member in known(members):
+            faults.stop(self.layout, self._supervisor, [member])
+            faults.start(self.layout, self._supervisor, [member])
+
+    def status(self) -> list[MemberStatus]:
+        """All members, in the order of MEMBERS."""
+        found = StackRecord.load(self.layout)
+        if found is None or not found.ports:
+            return views.nothing()
+        return views.status(self.layout, self._supervisor, self._probes_for(found))
+
+    def log_paths(self, member: str) -> list[Path]:
+        """The member's log files, oldest first."""
+        return views.log_paths(self.layout, *known([member]))
+
+    def endpoints(self) -> Endpoints:
+        """Where everything answers."""
+        return views.endpoints(self._record(), record.kept_postgres_password(self.layout))
+
+    def secret(self) -> str:
+        """The HMAC_SECRET of the stack."""
+        self._record()
+        kept = record.kept_hmac_secret(self.layout)
+        if kept is None:
+            raise NotRunningError(
+                f"no secret is kept under {self.layout.state}; start the stack with `bruce-control up`"
+            )
+        return kept
+
+    def _record(self) -> StackRecord:
+        found = StackRecord.load(self.layout)
+        if found is None or not found.started:
+            raise NotRunningError(
+                f"no stack is running with its state in {self.layout.state}; start one with `bruce-control up`"
+            )
+        return found
+
+    def _probes_for(self, found: StackRecord) -> Probes:
+        if self._probes is None or self._probes.ports != found.ports or self._probes.kafka.kafka_topic != found.topic:
+            self._probes = Probes(found.ports, views.kafka_settings(found))
+        return self._probes
+
+    @contextlib.contextmanager
+    def _locked(self, what: str) -> Iterator[None]:
+        """Holds the stack for `up` or `down`; a second one that comes meanwhile is told so."""
+        descriptor = os.open(self.layout.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _wait_for(lambda: _try_lock(descriptor), what, self.layout.state)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for(got: Callable[[], bool], what: str, state: Path) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while not got():
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"cannot {what}: another `bruce-control up` or `down` is at work on {state}; wait until it is done"
+            )
+        time.sleep(0.05)
+
+
+def known(members: Iterable[str]) -> list[str]:
+    """The names as a list, each once.
+
+    Raises:
+        StackError: a name that is no member; the message lists those there are.
+    """
+    names = list(dict.fromkeys(members))
+    unknown = [name for name in names if name not in MEMBERS]
+    if unknown:
+        raise StackError(f"there is no member {', '.join(unknown)}; the members are {', '.join(MEMBERS)}")
+    return names
