@@ -1,0 +1,97 @@
+"""Who decides when the next payment leaves: the answers (closed loop) or the clock (open loop)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+from control_room.replay.payments import Payment
+from control_room.replay.schedule import Schedule
+
+_SLICE_S: Final = 0.1
+
+Send = Callable[[Payment, float | None], Awaitable[None]]
+
+
+async def closed_loop(stream: Iterator[Payment], send: Send, stop: asyncio.Event, concurrency: int) -> None:
+    """So many payments on their way at once; the next one leaves when one is answered. Raises what `send` raises."""
+
+    async def one_after_the_other() -> None:
+        # All take from one iterator; between two of its rows nobody waits, so it needs no lock.
+        for payment in stream:
+            await send(payment, None)
+            if stop.is_set():
+                return
+
+    await _all({asyncio.ensure_future(one_after_the_other()) for _ in range(concurrency)})
+
+
+async def open_loop(
+    stream: Iterator[Payment], send: Send, stop: asyncio.Event, schedule: Schedule, max_in_flight: int
+) -> None:
+    """Each payment leaves when it is due, answers or not, as long as fewer than `max_in_flight` are on their way.
+
+    Raises what `send` raises.
+    """
+    began_s = time.monotonic()
+    free = asyncio.Semaphore(max_in_flight)
+    running: set[asyncio.Future[None]] = set()
+    failed: list[BaseException] = []
+
+    def ended(task: asyncio.Future[None]) -> None:
+        running.discard(task)
+        free.release()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            failed.append(error)
+            stop.set()
+
+    try:
+        for payment in stream:
+            due_s = began_s + schedule.due_s(payment)
+            if not await _wait_until(due_s, stop):
+                break
+            await free.acquire()
+            if stop.is_set():
+                break
+            task = asyncio.ensure_future(send(payment, due_s))
+            running.add(task)
+            task.add_done_callback(ended)
+        if running:
+            await asyncio.wait(running)
+        await asyncio.sleep(0)  # lets the last done callbacks run
+    finally:
+        await _cancel(running)
+    if failed:
+        raise failed[0]
+
+
+async def _wait_until(due_s: float, stop: asyncio.Event) -> bool:
+    """Whether `due_s` came before the end was asked for."""
+    while not stop.is_set():
+        wait_s = due_s - time.monotonic()
+        if wait_s <= 0:
+            return True
+        # Slices of sleep cost a third of waiting for the event with a time-out, and a stop may be noticed a bit late.
+        await asyncio.sleep(min(wait_s, _SLICE_S))
+    return False
+
+
+async def _all(tasks: set[asyncio.Future[None]]) -> None:
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await _cancel(tasks)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _cancel(tasks: set[asyncio.Future[None]]) -> None:
+    open_tasks = {task for task in tasks if not task.done()}
+    for task in open_tasks:
+        task.cancel()
+    if open_tasks:
+        await asyncio.wait(open_tasks)
