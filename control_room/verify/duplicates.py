@@ -1,0 +1,86 @@
+"""Why a transaction was delivered more than once: one cause per delivery beyond the first, from evidence alone.
+
+Each later delivery is compared with the delivery before it (by the merchant's clock). The Kafka record (`src`), the
+round and attempt (`att`) tell what kind of repetition it is; the fault log tells what made it happen. In order:
+
+1. a line without a record or attempt number: `unexplained`;
+2. another record, higher round: the event was re-queued although it had arrived (its 2xx never reached the
+   dispatcher): `requeued-although-delivered`;
+3. another record, first round both times: `published-twice` (API and publisher both, or a report that was lost);
+4. another record, same later round or an earlier one: an original was worked on again after its re-queue was in
+   Kafka: `requeued-twice`;
+5. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
+6. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx: `answer-lost`;
+7. the same record while a broker fault was on between the two: the partitions moved: `partitions-moved`;
+8. anything else: `unexplained`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Final
+
+from control_room.verify.faults import Fault
+from control_room.verify.history import Arrival, History
+
+CLOCK_SLACK_S: Final = 1.0
+"""A fault is announced a moment before it is applied, and a 2xx may be written a moment before its answer leaves."""
+
+
+class Cause(StrEnum):
+    """Why a delivery came again."""
+
+    ANSWER_LOST = "answer-lost"
+    DISPATCHER_ENDED = "dispatcher-ended"
+    PARTITIONS_MOVED = "partitions-moved"
+    PUBLISHED_TWICE = "published-twice"
+    REQUEUED_ALTHOUGH_DELIVERED = "requeued-although-delivered"
+    REQUEUED_TWICE = "requeued-twice"
+    UNEXPLAINED = "unexplained"
+
+
+WORDS: Final = {
+    Cause.ANSWER_LOST: "redelivered after the answer was lost",
+    Cause.DISPATCHER_ENDED: "redelivered after the dispatcher ended between the 2xx and its commit",
+    Cause.PARTITIONS_MOVED: "redelivered after a broker fault moved the partitions",
+    Cause.PUBLISHED_TWICE: "published twice",
+    Cause.REQUEUED_ALTHOUGH_DELIVERED: "re-queued although delivered (answer lost)",
+    Cause.REQUEUED_TWICE: "re-queued, and its original worked on again",
+    Cause.UNEXPLAINED: "unexplained",
+}
+
+
+def causes(history: History, faults: Sequence[Fault]) -> Iterator[Cause]:
+    """The cause of each delivery beyond the first."""
+    if history.arrivals:
+        arrivals = sorted(history.arrivals, key=lambda arrival: arrival.at)
+        for earlier, later in itertools.pairwise(arrivals):
+            yield _cause(earlier, later, faults)
+
+
+def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:
+    before, after = _attempt(earlier.attempt), _attempt(later.attempt)
+    if before is None or after is None or not earlier.source or not later.source:
+        return Cause.UNEXPLAINED
+    if earlier.source != later.source:
+        if after[0] > before[0]:
+            return Cause.REQUEUED_ALTHOUGH_DELIVERED
+        return Cause.PUBLISHED_TWICE if after[0] == before[0] == 1 else Cause.REQUEUED_TWICE
+    begin, end = earlier.at - CLOCK_SLACK_S, later.at + CLOCK_SLACK_S
+    between = [fault for fault in faults if fault.within(begin, end)]
+    if any(fault.hits("dispatcher") for fault in between):
+        return Cause.DISPATCHER_ENDED
+    if after[0] == before[0] and after[1] > before[1]:
+        return Cause.ANSWER_LOST
+    if any(fault.hits("kafka") for fault in between):
+        return Cause.PARTITIONS_MOVED
+    return Cause.UNEXPLAINED
+
+
+def _attempt(text: str) -> tuple[int, int] | None:
+    first, dot, second = text.partition(".")
+    if dot and text.isascii() and first.isdigit() and second.isdigit() and len(text) < 20:
+        return int(first), int(second)
+    return None

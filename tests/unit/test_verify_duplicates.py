@@ -1,0 +1,91 @@
+"""Why a transaction came twice, told from the ledger's own fields and the fault log."""
+
+import pytest
+
+from control_room.verify import check
+from tests.unit.histories import History, tid
+
+A = tid(0xA)
+
+
+@pytest.fixture
+def history(tmp_path):
+    history = History(tmp_path / "run")
+    history.send(A)
+    return history
+
+
+def cause(history):
+    verdict = check(history.write())
+    assert verdict.exit_code == 0
+    assert verdict.classes["duplicated"] == 1
+    assert verdict.classes["delivered"] == 1
+    return verdict.duplicates
+
+
+def test_a_later_attempt_of_the_same_record_means_the_answer_was_lost(history):
+    history.deliver(A, att="1.1")
+    history.deliver(A, att="1.2")
+    assert cause(history) == {"answer-lost": 1}
+
+
+@pytest.mark.parametrize("name", ["kill", "crash", "freeze", "restart"])
+def test_the_same_attempt_again_after_a_dispatcher_fault_means_it_ended_before_its_commit(history, name):
+    history.deliver(A)
+    history.fault(name, "dispatcher")
+    history.deliver(A)
+    assert cause(history) == {"dispatcher-ended": 1}
+
+
+def test_a_dispatcher_fault_at_another_time_explains_nothing(history):
+    history.deliver(A)
+    history.deliver(A)
+    history.clock += 60
+    history.fault("kill", "dispatcher")
+    assert cause(history) == {"unexplained": 1}
+
+
+def test_a_fault_on_the_dispatchers_link_does_not_end_the_dispatcher(history):
+    history.deliver(A)
+    history.fault("cut", "dispatcher->merchant-server")
+    history.deliver(A)
+    assert cause(history) == {"unexplained": 1}
+
+
+def test_the_same_record_again_after_a_broker_fault_means_partitions_moved(history):
+    history.deliver(A)
+    history.fault("kill", "kafka-2")
+    history.deliver(A)
+    assert cause(history) == {"partitions-moved": 1}
+
+
+def test_another_record_in_the_first_round_means_it_was_published_twice(history):
+    history.deliver(A, src="0@1")
+    history.deliver(A, src="2@9")
+    assert cause(history) == {"published-twice": 1}
+
+
+def test_a_later_round_means_it_was_requeued_although_delivered(history):
+    history.deliver(A, src="0@1", att="1.3")
+    history.deliver(A, src="2@9", att="2.1")
+    assert cause(history) == {"requeued-although-delivered": 1}
+
+
+def test_two_records_of_the_same_later_round_mean_it_was_requeued_twice(history):
+    history.deliver(A, src="0@5", att="2.1")
+    history.deliver(A, src="2@9", att="2.1")
+    assert cause(history) == {"requeued-twice": 1}
+
+
+@pytest.mark.parametrize("blank", [{"src": ""}, {"att": ""}, {"att": "x.y"}, {"src": None, "att": None, "by": None}])
+def test_a_delivery_without_its_headers_is_unexplained(history, blank):
+    history.deliver(A)
+    history.deliver(A, **blank)
+    assert cause(history) == {"unexplained": 1}
+
+
+def test_each_delivery_beyond_the_first_has_a_cause_of_its_own(history):
+    for attempt in ("1.1", "1.2", "1.3"):
+        history.deliver(A, att=attempt)
+    history.deliver(A, src="1@1")
+    assert cause(history) == {"answer-lost": 2, "published-twice": 1}
