@@ -1,0 +1,37 @@
+"""Every fault there is, in one place. A new fault is a class and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from control_room.chaos.errors import FaultError
+from control_room.chaos.faults import Fault
+from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
+from control_room.chaos.merchant_fault import MerchantBehaviour
+
+CATALOGUE: Final[Mapping[str, type[Fault]]] = {
+    fault.name: fault for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, MerchantBehaviour)
+}
+"""By name, in the order of a menu."""
+
+
+def make(name: str, target: str, params: Mapping[str, Any]) -> Fault:
+    """The fault `name` on `target`. Raises FaultError: no such fault, no such target, params that it does not take."""
+    kind = _kind(name)
+    if issubclass(kind, MerchantBehaviour):
+        return kind.changing(target, params)
+    if params:
+        raise FaultError(f"{name} takes no parameters (given: {', '.join(sorted(params))})")
+    return kind(target)
+
+
+def remake(name: str, target: str, facts: Mapping[str, Any]) -> Fault:
+    """A fault from its journal line. Raises FaultError where this version knows no such fault."""
+    return _kind(name)(target, facts)
+
+
+def _kind(name: str) -> type[Fault]:
+    if name not in CATALOGUE:
+        raise FaultError(f"there is no fault {name}; there are {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]

@@ -1,0 +1,73 @@
+"""The merchant's ledger over HTTP: pages of raw lines, from any line on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import requests
+
+from control_room.tracking.parts import SourceError
+
+PAGE_LINES: Final = 10_000
+"""About 3 MB a page: few requests, little memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPage:
+    """Whole lines of the ledger, as they lie in the file."""
+
+    body: bytes
+    next_line: int
+    """The number of the first line after the page."""
+    total_lines: int
+    """How many lines the ledger had when the page was made."""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The raw lines with their newlines."""
+        return self.body.splitlines(keepends=True)
+
+
+class LedgerSource:
+    """Reads one merchant's ledger over a kept connection. Not for several threads."""
+
+    def __init__(self, merchant_url: str, *, timeout_s: float = 2.0) -> None:
+        self._url = f"{merchant_url.rstrip('/')}/ledger"
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy from the environment has no business on loopback
+
+    def page(self, first_line: int, max_lines: int = PAGE_LINES) -> LedgerPage:
+        """The lines from number `first_line` on; empty where the ledger has not come so far.
+
+        Raises:
+            SourceError: the merchant-server does not answer, or not as a ledger does.
+        """
+        try:
+            answer = self._session.get(
+                self._url,
+                params={"from": first_line, "limit": max_lines},
+                timeout=self._timeout_s,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise SourceError(f"merchant-server does not answer: {type(error).__name__}") from error
+        if answer.status_code != 200:
+            raise SourceError(f"merchant-server answered {answer.status_code} to a reading of its ledger")
+        try:
+            next_line, total = int(answer.headers["X-Next-Line"]), int(answer.headers["X-Ledger-Lines"])
+        except (KeyError, ValueError) as error:
+            raise SourceError("merchant-server answered without saying where its ledger goes on") from error
+        body = answer.content
+        if (body and not body.endswith(b"\n")) or next_line - first_line != body.count(b"\n"):
+            raise SourceError("merchant-server answered with a page that is cut")
+        return LedgerPage(body, next_line, total)
+
+    def position(self) -> int:
+        """How many lines the ledger has: the number of its next line. Raises SourceError as `page`."""
+        return self.page(0, 1).total_lines
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._session.close()

@@ -1,0 +1,105 @@
+"""Following the client's operation log while it grows: what each id was told so far.
+
+For counting while a run is on, and for knowing whom to ask about. The verdict reads the log anew, with its checksums.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+_READ_BYTES: Final = 4 << 20
+
+
+class Told(enum.IntFlag):
+    """What is known of one id. Plain integers underneath: there may be a million."""
+
+    ACKED = 1
+    """Answered 201."""
+    FRESH = 2
+    """A 201 said that it was new."""
+    SILENT = 4
+    """A send had no definite answer."""
+    REFUSED = 8
+    """A send was answered 4xx."""
+    DELIVERED = 16
+    """The ledger holds a 2xx of it, in the run's part."""
+    EARLIER = 32
+    """The ledger holds a 2xx of it from before the run."""
+
+
+ACKED: Final = int(Told.ACKED)
+FRESH: Final = int(Told.FRESH)
+SILENT: Final = int(Told.SILENT)
+REFUSED: Final = int(Told.REFUSED)
+DELIVERED: Final = int(Told.DELIVERED)
+EARLIER: Final = int(Told.EARLIER)
+
+
+class OperationTail:
+    """Reads what was appended to an operation log since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._pending: dict[int, str] = {}
+        self.ended = False
+        """Whether the log's last line so far is the client's `end`."""
+        self.damaged = False
+        """Whether a line could not be read; it was passed over."""
+
+    def news(self) -> Iterator[tuple[str, int]]:
+        """Each id with what one answer told of it (flags of Told; 0 where it was only sent), oldest first.
+
+        A line that is not complete yet is left for the next call. A file that does not exist yet has no news.
+        """
+        try:
+            file = self._path.open("rb")
+        except OSError:
+            return
+        with file:
+            file.seek(self._offset)
+            while block := file.read(_READ_BYTES):
+                end = block.rfind(b"\n") + 1
+                if not end:
+                    return
+                self._offset += end
+                file.seek(self._offset)
+                for line in block[:end].splitlines():
+                    told = self._read(line)
+                    if told is not None:
+                        yield told
+
+    def unanswered(self) -> list[str]:
+        """Ids whose last send has no line after it. Once the client has ended these are sends without an answer."""
+        return list(self._pending.values())
+
+    def _read(self, line: bytes) -> tuple[str, int] | None:
+        try:
+            record: dict[str, Any] = orjson.loads(line)
+            kind = record["k"]
+            self.ended = kind == "end"
+            if kind == "invoke":
+                transaction_id = self._pending[record["op"]] = record["id"].lower()
+                return transaction_id, 0
+            if kind not in ("ok", "fail", "info"):
+                return None
+            known = self._pending.pop(record["op"], None)
+            if known is None:
+                return None
+            return known, _flags(kind, record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.damaged = True  # failure policy: open, for counting; the verdict reads with checksums, and closed
+            return None
+
+
+def _flags(kind: str, record: dict[str, Any]) -> int:
+    if kind == "fail":
+        return REFUSED
+    if kind == "info":
+        return SILENT
+    return ACKED if record.get("dup") else ACKED | FRESH

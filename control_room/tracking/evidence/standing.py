@@ -1,0 +1,64 @@
+"""Who stands where: every id of a run that the client was told about, and the ones still open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from control_room.tracking.evidence.operation_tail import ACKED, DELIVERED, EARLIER, FRESH, SILENT
+
+UNASKED = "unasked"
+"""The place of an open id that Postgres was not asked about yet."""
+ABSENT = "absent"
+"""The place of an id without a payment row."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """The ids of one run. An id is open until the merchant's ledger holds a 2xx of it."""
+
+    told: dict[str, int] = field(default_factory=dict)
+    """Flags of Told by id: those the client sent, and those the ledger delivered."""
+    accepted: int = 0
+    delivered: int = 0
+    """Accepted ids that are delivered."""
+    open: dict[str, str] = field(default_factory=dict)
+    """Acknowledged, not delivered: the last known place by id."""
+    silent: dict[str, str] = field(default_factory=dict)
+    """Without a definite answer, not delivered: the last known place by id."""
+    duplicates_acknowledged: bool = False
+    """Whether an open id was acknowledged only as a duplicate: the merchant may have had it before the run."""
+
+    def hear(self, transaction_id: str, flags: int) -> None:
+        """What an answer told of an id; 0 where it was only sent."""
+        before = self.told.get(transaction_id, 0)
+        now = self.told[transaction_id] = before | flags
+        if flags & ACKED:
+            if not before & ACKED:
+                self.accepted += 1
+                self.silent.pop(transaction_id, None)
+                if arrived(now):
+                    self.delivered += 1
+                else:
+                    self.open[transaction_id] = UNASKED
+                    self.duplicates_acknowledged |= not now & FRESH
+            elif flags & FRESH and arrived(before) and not arrived(now):
+                self.delivered -= 1  # only as a duplicate had its earlier delivery counted
+                self.open[transaction_id] = UNASKED
+        elif flags & SILENT and not now & ACKED and not arrived(now):
+            self.silent.setdefault(transaction_id, UNASKED)
+
+    def deliver(self, transaction_id: str, flag: int = DELIVERED) -> None:
+        """A 2xx line of the ledger: in the run's part (DELIVERED) or before it (EARLIER)."""
+        before = self.told.get(transaction_id, 0)
+        now = self.told[transaction_id] = before | flag
+        if arrived(before) or not arrived(now):
+            return
+        if now & ACKED:
+            self.delivered += 1
+        self.open.pop(transaction_id, None)
+        self.silent.pop(transaction_id, None)
+
+
+def arrived(flags: int) -> bool:
+    """Whether an id's delivery is on record; one from before the run counts unless the API called the id new."""
+    return bool(flags & DELIVERED) or bool(flags & EARLIER and not flags & FRESH)

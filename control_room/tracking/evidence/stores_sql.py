@@ -1,0 +1,167 @@
+"""What Postgres knows about given ids: the statements that evidence rests on. Reads only, locks nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from control_room.tracking.parts import SourceError
+from services.common.outbox import SESSION_OPTIONS
+from services.common.postgres import Connection, Link
+
+T = TypeVar("T")
+CHUNK_IDS: Final = 5_000
+"""Ids per statement: about 50 ms of Postgres."""
+_OPEN_BEFORE_TIMEOUT_MS: Final = 120_000
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_STORES: Final = """
+SELECT i.id::text, p.transaction_id IS NOT NULL, extract(epoch FROM p.accepted_at)::float8,
+       o.transaction_id IS NOT NULL, o.published_at IS NOT NULL, o.kafka_partition, o.kafka_offset,
+       coalesce(o.republished, 0), d.state, d.last_error
+  FROM unnest(%b::text[]::uuid[]) AS i (id)
+  LEFT JOIN payments p ON p.transaction_id = i.id
+  LEFT JOIN outbox_events o ON o.transaction_id = i.id
+  LEFT JOIN deliveries d ON d.transaction_id = i.id
+"""
+
+_WITHOUT_ROWS: Final = """
+SELECT i.id::text
+  FROM unnest(%b::text[]::uuid[]) AS i (id)
+ WHERE NOT EXISTS (SELECT FROM payments p WHERE p.transaction_id = i.id)
+    OR NOT EXISTS (SELECT FROM outbox_events o WHERE o.transaction_id = i.id)
+"""
+
+_ATTEMPTS: Final = """
+SELECT a.transaction_id::text, a.round, a.attempt, extract(epoch FROM a.started_at)::float8, a.duration_ms, a.status,
+       a.error, a.dispatcher, a.kafka_partition, a.kafka_offset, extract(epoch FROM a.next_due_at)::float8
+  FROM unnest(%b::text[]::uuid[]) AS i (id)
+  JOIN delivery_attempts a ON a.transaction_id = i.id
+ ORDER BY a.transaction_id, a.started_at, a.round, a.attempt
+"""
+
+_OPEN_BEFORE: Final = """
+SELECT p.transaction_id::text
+  FROM payments p
+  LEFT JOIN deliveries d ON d.transaction_id = p.transaction_id
+ WHERE d.state IS DISTINCT FROM 'delivered'
+"""
+
+
+class StoreRow(NamedTuple):
+    """What Postgres holds of one id."""
+
+    transaction_id: str
+    payment: bool
+    accepted_at: float | None
+    in_outbox: bool
+    published: bool
+    partition: int | None
+    offset: int | None
+    republished: int
+    delivery_state: str | None
+    """Of `deliveries`; None where it was never tried."""
+    error: str | None
+
+    @property
+    def state(self) -> str:
+        """One of stores.jsonl's states."""
+        if not self.payment or not self.in_outbox:
+            return "missing"
+        if self.delivery_state is not None:
+            return self.delivery_state
+        return "in-kafka" if self.published else "outbox"
+
+    def record(self) -> dict[str, Any]:
+        """The line of stores.jsonl."""
+        outbox = "missing" if not self.in_outbox else "published" if self.published else "pending"
+        return {
+            "k": "store",
+            "id": self.transaction_id,
+            "payment": self.payment,
+            "accepted_at": self.accepted_at,
+            "outbox": outbox,
+            "partition": self.partition,
+            "offset": self.offset,
+            "republished": self.republished,
+            "state": self.state,
+            "error": self.error,
+        }
+
+
+class StoreReader:
+    """Asks Postgres about ids over one kept connection. Not for several threads.
+
+    Every method raises SourceError where Postgres does not answer within `patience_s`. Ids must be UUIDs; others are
+    known to no table and are left out of what is asked.
+    """
+
+    def __init__(self, conninfo: str, *, deadline_s: float = 5.0, patience_s: float = 0.0) -> None:
+        options = f"{SESSION_OPTIONS} -c default_transaction_read_only=on"
+        bounded = make_conninfo(conninfo, connect_timeout=2)
+        self._link = Link(bounded, "bruce-control", deadline_s=deadline_s, options=options)
+        self._patience_s = patience_s
+
+    def rows(self, ids: Sequence[str]) -> list[StoreRow]:
+        """What Postgres holds of each of these ids (at most CHUNK_IDS of them)."""
+        return [StoreRow(*row) for row in self._ask(_STORES, ids)]
+
+    def without_rows(self, ids: Sequence[str]) -> list[str]:
+        """Those of these ids that lack their payment or their outbox row."""
+        return [row[0] for row in self._ask(_WITHOUT_ROWS, ids)]
+
+    def attempts(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The lines of attempts.jsonl for these ids."""
+        names = ("id", "round", "try", "at", "ms", "status", "error", "by", "partition", "offset", "next")
+        for row in self._ask(_ATTEMPTS, ids):
+            yield {"k": "attempt", **dict(zip(names, row, strict=True))}
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._link.close()
+
+    def _ask(self, statement: str, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        known = [transaction_id for transaction_id in ids if _UUID.fullmatch(transaction_id)]
+        if not known:
+            return []
+
+        def work(connection: Connection) -> list[tuple[Any, ...]]:
+            return connection.execute(statement.encode(), [known], binary=True).fetchall()
+
+        return self._run(work)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return self._link.run(work, until_s=time.monotonic() + self._patience_s)
+        except psycopg.Error as error:
+            raise SourceError(f"Postgres does not tell: {_first_line(error)}") from error
+
+
+def open_ids(conninfo: str) -> Iterator[str]:
+    """Ids that were accepted and are not recorded as delivered, streamed; any order.
+
+    Raises:
+        SourceError: Postgres does not answer.
+    """
+    options = f"-c statement_timeout={_OPEN_BEFORE_TIMEOUT_MS} -c default_transaction_read_only=on -c jit=off"
+    try:
+        with (
+            psycopg.connect(make_conninfo(conninfo, connect_timeout=5, options=options)) as connection,
+            connection.cursor(name="open_before") as cursor,
+        ):
+            cursor.itersize = 10_000
+            cursor.execute(_OPEN_BEFORE)
+            for row in cursor:
+                yield row[0]
+    except psycopg.Error as error:
+        raise SourceError(f"Postgres does not tell which ids are open: {_first_line(error)}") from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,93 @@
+"""JSON and lines over loopback HTTP, as the control room reads them from members."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from control_room.tracking.parts import SourceError
+
+TIMEOUT_S = 2.0
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Far above a page of the ledger; keeps a wild answer from filling the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: bytes
+
+
+def fetch_json(url: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """The JSON object at `url`. Raises SourceError with a sentence."""
+    try:
+        document = json.loads(request("GET", url, timeout_s).body)
+    except ValueError as error:
+        raise SourceError("answered with something that is not JSON") from error
+    if not isinstance(document, dict):
+        raise SourceError("answered with JSON that is not an object")
+    return document
+
+
+def fetch_lines(url: str, params: Mapping[str, int], timeout_s: float = 5.0) -> list[bytes]:
+    """The lines of a text at `url`, without empty ones. Raises SourceError with a sentence."""
+    return [line for line in request("GET", url, timeout_s, params=dict(params)).body.split(b"\n") if line]
+
+
+def put_json(url: str, document: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> None:
+    """PUTs `document` to `url`. Raises SourceError with a sentence, the server's own where it gave one."""
+    request("PUT", url, timeout_s, json=dict(document))
+
+
+def request(method: str, url: str, timeout_s: float, **options: Any) -> Answer:
+    """One request within `timeout_s` in total, without redirects and without a proxy from the environment.
+
+    Raises:
+        SourceError: no connection, no answer in time, a status of 300 or more, or a body beyond MAX_BODY_BYTES.
+    """
+    where = url.split("/")[2]
+    try:
+        answer = _ask(method, url, timeout_s, options)
+    except requests.Timeout as error:
+        raise SourceError(f"{where} did not answer within {timeout_s:g} s") from error
+    except requests.ConnectionError as error:
+        refused = "refused" in str(error).lower()
+        sentence = f"{where} refuses connections" if refused else f"the connection to {where} broke"
+        raise SourceError(sentence) from error
+    except requests.RequestException as error:
+        raise SourceError(f"{where} gave no usable answer: {type(error).__name__}") from error
+    if answer.status >= 300:
+        raise SourceError(f"{where} answered {answer.status}{_why(answer.body)}")
+    return answer
+
+
+def _why(body: bytes) -> str:
+    """What a refusal says of itself: its `error`, or its first line."""
+    text = body[:2000].decode("utf-8", "replace").strip()
+    try:
+        text = str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        text = text[:300].splitlines()[0] if text else ""
+    return f": {text}" if text else ""
+
+
+def _ask(method: str, url: str, timeout_s: float, options: dict[str, Any]) -> Answer:
+    until_s = time.monotonic() + timeout_s
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.request(method, url, timeout=timeout_s, allow_redirects=False, stream=True, **options)
+        body = bytearray()
+        for chunk in answer.iter_content(1 << 16):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise SourceError(f"{url.split('/')[2]} answered with more than {MAX_BODY_BYTES} bytes")
+            if time.monotonic() > until_s:
+                raise requests.Timeout
+        return Answer(answer.status_code, bytes(body))

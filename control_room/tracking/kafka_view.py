@@ -1,0 +1,220 @@
+"""What Kafka says of itself: leaders, in-sync sets, end offsets, the dispatcher's committed offsets and its lag."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+
+from control_room.stack.runtime import Endpoints
+from control_room.tracking.kafka_wire import quorum_leader
+from control_room.tracking.parts import SourceError
+from services.common.kafka import GROUP_ID, make_admin
+from services.common.settings import KafkaSettings
+
+METADATA_TIMEOUT_S: Final = 1.5
+ANSWER_TIMEOUT_S: Final = 1.2
+"""For offsets, group and configuration, asked together after the metadata: both fit into a snapshot's 3 s."""
+CONNECT_TIMEOUT_S: Final = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition of the topic."""
+
+    number: int
+    leader: int | None
+    """The leader's broker id; None where there is none."""
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+    end_offset: int | None
+    """None where its leader did not tell in time."""
+    committed: int | None
+    """What the dispatcher's group has committed; None where it never did, or where nobody could tell."""
+    lag: int | None
+    """End offset minus committed; completed records beyond a gap count too, so it may exceed what is undelivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaStatus:
+    """The cluster and the topic, now."""
+
+    brokers: tuple[int, ...]
+    """Ids of the brokers that the cluster counts as alive."""
+    controller: int | None
+    """The leader of the controller quorum; None where nobody could tell."""
+    topic: str
+    topic_exists: bool
+    min_in_sync: int
+    partitions: tuple[PartitionStatus, ...]
+    group: str
+    notes: tuple[str, ...] = ()
+    """What could not be read, in sentences."""
+
+    @property
+    def lag(self) -> int | None:
+        """The lag over all partitions; None where one of them is not known."""
+        lags = [partition.lag for partition in self.partitions]
+        return None if not lags or None in lags else sum(lag for lag in lags if lag is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types, with the total lag."""
+        return {**asdict(self), "lag": self.lag}
+
+
+class KafkaReader:
+    """Asks one cluster; keeps its connections for the next question. Calls from several threads take turns."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._topic = endpoints.kafka_topic
+        self._bootstrap = endpoints.kafka_bootstrap
+        self._settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=self._topic)
+        self._admin: AdminClient | None = None
+        self._lock = threading.Lock()
+
+    def read(self) -> KafkaStatus:
+        """The cluster as its brokers tell it, within about 3 s.
+
+        Raises:
+            SourceError: no broker answers.
+        """
+        open_brokers = _listening(self._bootstrap)
+        if not open_brokers:
+            raise SourceError("no broker answers: none of the ports listens")
+        with self._lock:
+            try:
+                return self._read(open_brokers)
+            except KafkaException as error:
+                raise SourceError(f"no broker answers: {error.args[0].str()}") from error
+
+    def _read(self, open_brokers: list[tuple[str, int]]) -> KafkaStatus:
+        admin = self._client()
+        metadata = admin.list_topics(self._topic, timeout=METADATA_TIMEOUT_S)
+        admin.poll(0)  # hands librdkafka's log lines to their silent logger instead of queueing them for ever
+        topic = metadata.topics.get(self._topic)
+        known = topic is not None and topic.error is None
+        found = topic.partitions if topic is not None and known else {}
+        notes: list[str] = []
+        asked = self._ask(admin, sorted(found)) if found else None
+        controller = _controller(open_brokers, notes)
+        ends, committed, min_in_sync = ({}, {}, None) if asked is None else asked.told(notes)
+        partitions = tuple(
+            PartitionStatus(
+                number,
+                found[number].leader if found[number].leader >= 0 else None,
+                tuple(found[number].replicas),
+                tuple(sorted(found[number].isrs)),
+                ends.get(number),
+                committed.get(number),
+                _lag(ends.get(number), committed, number),
+            )
+            for number in sorted(found)
+        )
+        return KafkaStatus(
+            tuple(sorted(metadata.brokers)),
+            controller,
+            self._topic,
+            known,
+            min_in_sync or self._settings.kafka_min_insync_replicas,
+            partitions,
+            GROUP_ID,
+            tuple(notes),
+        )
+
+    def _ask(self, admin: AdminClient, numbers: list[int]) -> _Asked:
+        """Sends the questions about offsets, group and settings, all at once."""
+        latest = {
+            TopicPartition(self._topic, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # theirs
+            for number in numbers
+        }
+        group = ConsumerGroupTopicPartitions(GROUP_ID, [TopicPartition(self._topic, number) for number in numbers])
+        resource = ConfigResource(ResourceType.TOPIC, self._topic)
+        return _Asked(
+            time.monotonic() + ANSWER_TIMEOUT_S,
+            admin.list_offsets(latest, request_timeout=ANSWER_TIMEOUT_S),
+            admin.list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S)[GROUP_ID],
+            admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[resource],
+        )
+
+    def _client(self) -> AdminClient:
+        if self._admin is None:
+            # Without a handler of its own, Python prints a library's warnings on stderr: over the screen.
+            quiet = logging.getLogger("librdkafka")
+            quiet.propagate = False
+            quiet.addHandler(logging.NullHandler())
+            self._admin = make_admin(self._settings, "control-room")
+        return self._admin
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Questions on their way."""
+
+    until_s: float
+    ends: Mapping[TopicPartition, Future[Any]]
+    group: Future[Any]
+    config: Future[Any]
+
+    def told(self, notes: list[str]) -> tuple[dict[int, int], dict[int, int | None], int | None]:
+        """End offsets, committed offsets (None: the group never committed there) and min.insync.replicas."""
+        ends: dict[int, int] = {}
+        for partition, future in self.ends.items():
+            told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
+            if told is not None:
+                ends[partition.partition] = told.offset
+        told = _result(self.group, self.until_s, f"the offsets of group {GROUP_ID}", notes)
+        offsets = () if told is None else told.topic_partitions
+        committed = {each.partition: each.offset if each.offset >= 0 else None for each in offsets}
+        told = _result(self.config, self.until_s, "the topic's settings", notes)
+        return ends, committed, None if told is None else int(told["min.insync.replicas"].value)
+
+
+def _lag(end: int | None, committed: Mapping[int, int | None], number: int) -> int | None:
+    if end is None or number not in committed:
+        return None
+    return max(0, end - (committed[number] or 0))
+
+
+def _result(future: Future[Any], until_s: float, what: str, notes: list[str]) -> Any:
+    """What `future` told by `until_s`, or None and a note. Failure policy: open, one figure is missing."""
+    try:
+        return future.result(max(0.01, until_s - time.monotonic()))
+    except FutureTimeout:
+        notes.append(f"{what}: no answer in time")
+    except KafkaException as error:
+        notes.append(f"{what}: {error.args[0].str()}")
+    return None
+
+
+def _controller(brokers: Iterable[tuple[str, int]], notes: list[str]) -> int | None:
+    """Asks one broker after the other; a frozen one costs its time-out once."""
+    reason = ""
+    for host, port in brokers:
+        try:
+            return quorum_leader(host, port, CONNECT_TIMEOUT_S)
+        except SourceError as error:
+            reason = str(error)
+    notes.append(f"the controller: {reason}")
+    return None
+
+
+def _listening(bootstrap: str) -> list[tuple[str, int]]:
+    """The bootstrap addresses that accept a connection: a refusal is quick, where librdkafka waits in hope."""
+    found = []
+    for address in bootstrap.split(","):
+        host, port = address.rsplit(":", 1)
+        try:
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        except OSError:
+            continue
+        found.append((host, int(port)))
+    return found

@@ -1,0 +1,133 @@
+"""The whole pipeline in one snapshot: members, Kafka, outbox, dispatcher, merchant; each part from its own source."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import psycopg
+
+from control_room.stack.runtime import MemberStatus, Runtime
+from control_room.tracking.http_source import fetch_json
+from control_room.tracking.kafka_view import KafkaReader, KafkaStatus
+from control_room.tracking.parts import Keeper, Part, SourceError, first_line, gather
+
+SNAPSHOT_DEADLINE_S: Final = 2.9
+STATEMENT_TIMEOUT_MS: Final = 2000
+
+# Reads the partial index on what waits: its cost is the backlog's, not the table's. Takes no lock but its own reading.
+_OUTBOX_SQL: Final = """
+SELECT count(*) AS pending,
+       count(*) FILTER (WHERE claimed_until > clock_timestamp()) AS leased,
+       extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_age_s
+  FROM outbox_events
+ WHERE published_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """What waits in the outbox."""
+
+    pending: int
+    leased: int
+    """Of these, how many a publisher holds."""
+    oldest_age_s: float
+    """Age of the oldest that waits; 0 where none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStatus:
+    """One moment of the pipeline."""
+
+    taken_at_s: float
+    """Unix time."""
+    runtime: str
+    members: Part[list[MemberStatus]]
+    kafka: Part[KafkaStatus]
+    outbox: Part[OutboxStatus]
+    dispatcher: Part[dict[str, Any]]
+    """The dispatcher's own words: in flight, retrying, parked, pause, partitions."""
+    merchant: Part[dict[str, Any]]
+    """How the merchant behaves."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types; each part as `{"value", "error", "age_s"}`."""
+        members = Part(
+            [asdict(member) for member in self.members.value] if self.members.value is not None else None,
+            self.members.error,
+            self.members.age_s,
+        )
+        outbox = self.outbox.value
+        return {
+            "taken_at": self.taken_at_s,
+            "runtime": self.runtime,
+            "members": members.to_json(),
+            "kafka": self.kafka.to_json(),
+            "outbox": Part(outbox and asdict(outbox), self.outbox.error, self.outbox.age_s).to_json(),
+            "dispatcher": self.dispatcher.to_json(),
+            "merchant": self.merchant.to_json(),
+        }
+
+
+class PipelineWatch:
+    """Takes one snapshot after the other, over kept connections; a source that falls silent goes stale, not blank."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Raises NotRunningError where no stack was started."""
+        self._runtime = runtime
+        self._endpoints = runtime.endpoints()
+        self._kafka = KafkaReader(self._endpoints)
+        self._keeper = Keeper()
+
+    def snapshot(self, deadline_s: float = SNAPSHOT_DEADLINE_S) -> PipelineStatus:
+        """The pipeline now, within `deadline_s` whatever is dead. A port moved by a restart is not followed."""
+        ends = self._endpoints
+        taken_at_s = time.time()
+        parts = self._keeper.keep(
+            gather(
+                {
+                    "members": self._runtime.status,
+                    "kafka": self._kafka.read,
+                    "outbox": lambda: read_outbox(ends.postgres_conninfo),
+                    "dispatcher": lambda: fetch_json(ends.dispatcher_status_url),
+                    "merchant": lambda: read_behaviour(ends.merchant_url),
+                },
+                deadline_s,
+            )
+        )
+        return PipelineStatus(taken_at_s, self._runtime.name, **parts)
+
+
+def pipeline_status(runtime: Runtime) -> PipelineStatus:
+    """One snapshot, for the verb `status`. Raises NotRunningError where no stack was started."""
+    return PipelineWatch(runtime).snapshot()
+
+
+def read_outbox(conninfo: str) -> OutboxStatus:
+    """What waits in the outbox. Raises SourceError where Postgres does not answer within about 2 s."""
+    with connect(conninfo) as connection:
+        try:
+            row = connection.execute(_OUTBOX_SQL).fetchone()
+        except psycopg.Error as error:
+            raise SourceError(f"Postgres: {first_line(error)}") from error
+    if row is None:
+        raise SourceError("Postgres gave no row")
+    return OutboxStatus(row[0], row[1], max(0.0, row[2] or 0.0))
+
+
+def read_behaviour(merchant_url: str) -> dict[str, Any]:
+    """How the merchant behaves, in its own words. Raises SourceError."""
+    return fetch_json(f"{merchant_url}/admin/behaviour")
+
+
+def connect(conninfo: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> psycopg.Connection[Any]:
+    """A read-only connection whose statements end by themselves. Raises SourceError with a sentence."""
+    options = f"-c statement_timeout={statement_timeout_ms} -c default_transaction_read_only=on"
+    try:
+        return psycopg.connect(
+            conninfo, connect_timeout=2, options=options, autocommit=True, application_name="bruce-control"
+        )
+    except psycopg.Error as error:
+        raise SourceError(f"Postgres does not answer: {first_line(error)}") from error

@@ -1,0 +1,24 @@
+"""Text from outside (names, errors, answers) made harmless before it reaches a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def harmless(text: object, limit_chars: int = 500) -> str:
+    """`text` on one line: control, escape and direction characters as `\\x..`, and no longer than `limit_chars`."""
+    plain = "".join(_shown(ch) for ch in str(text)[: limit_chars + 1])
+    return plain if len(plain) <= limit_chars else plain[: limit_chars - 1] + "…"
+
+
+def _shown(ch: str) -> str:
+    if ch.isprintable():
+        return ch
+    code = ord(ch)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def to_json_text(value: Any) -> str:
+    """`value` as indented JSON, ASCII only: safe to print whatever it holds."""
+    return json.dumps(value, indent=2, ensure_ascii=True, default=str)

@@ -1,0 +1,109 @@
+"""The statements behind the list of transactions: each drives from an index, so none grows with the tables.
+
+All read committed rows only and take no lock beyond their reading. `OFFSET 0` keeps a lateral part a lookup by primary
+key: without it the planner may hash a table of millions to join a page of fifty.
+"""
+
+# ruff: noqa: S608 - the statements are put together from this module's constants; values travel as parameters
+
+from __future__ import annotations
+
+from typing import Final
+
+_ROW: Final = """
+    p.transaction_id::text AS transaction_id,
+    p.amount_inr, p.status, p.sender_name, p.receiver_name,
+    extract(epoch FROM p.accepted_at)::float8 AS accepted_at_s,
+    p.accepted_by,
+    coalesce(d.state, CASE WHEN o.transaction_id IS NULL THEN 'missing'
+                           WHEN o.published_at IS NULL THEN 'outbox'
+                           ELSE 'in-kafka' END) AS state,
+    extract(epoch FROM o.published_at)::float8 AS published_at_s,
+    o.published_by, o.kafka_partition AS partition, o.kafka_offset AS "offset",
+    coalesce(o.republished, 0) AS republished,
+    coalesce(d.round, 0) AS round, coalesce(d.attempt, 0) AS attempt, coalesce(d.attempts_total, 0) AS attempts_total,
+    d.last_status, d.last_error,
+    extract(epoch FROM d.next_due_at)::float8 AS next_due_at_s,
+    extract(epoch FROM d.delivered_at)::float8 AS delivered_at_s,
+    extract(epoch FROM clock_timestamp() - p.accepted_at)::float8 AS age_s
+"""
+
+
+def _lookup(table: str, name: str, driver: str) -> str:
+    """The row of `table` with the driving row's id, as `name`."""
+    from_table = f"SELECT * FROM {table} WHERE transaction_id = {driver}.transaction_id OFFSET 0"
+    return f"LATERAL ({from_table}) {name} ON true"
+
+
+def _payment(driver: str) -> str:
+    return _lookup("payments", "p", driver)
+
+
+def _outbox(driver: str) -> str:
+    return _lookup("outbox_events", "o", driver)
+
+
+def _delivery(driver: str) -> str:
+    return _lookup("deliveries", "d", driver)
+
+
+_FILTER: Final = """
+  WHERE (%(states)s::text[] IS NULL OR r.state = ANY (%(states)s))
+    AND r.attempts_total >= %(min_attempts)s
+    AND r.age_s >= %(min_age_s)s
+    AND (%(pattern)s::text IS NULL
+         OR r.transaction_id LIKE %(prefix)s
+         OR r.sender_name ILIKE %(pattern)s OR r.receiver_name ILIKE %(pattern)s
+         OR r.last_error ILIKE %(pattern)s)
+  LIMIT %(limit)s
+"""
+
+# The newest payments, looked through in order until the page is full. Drives from payments_accepted_at.
+BY_PAYMENT: Final = f"""
+SELECT r.* FROM (
+  SELECT {_ROW}
+    FROM (SELECT * FROM payments
+           WHERE accepted_at <= clock_timestamp() - make_interval(secs => %(min_age_s)s)
+           ORDER BY accepted_at DESC LIMIT %(look_back)s) p
+    LEFT JOIN {_outbox("p")}
+    LEFT JOIN {_delivery("p")}) r
+{_FILTER}"""
+
+# What waits in the outbox, newest first. Drives from the partial index outbox_pending.
+BY_OUTBOX: Final = f"""
+SELECT r.* FROM (
+  SELECT {_ROW}
+    FROM (SELECT * FROM outbox_events WHERE published_at IS NULL ORDER BY sequence DESC LIMIT %(look_back)s) o
+    JOIN {_payment("o")}
+    LEFT JOIN {_delivery("o")}) r
+{_FILTER}"""
+
+# What was tried and is not delivered, latest change first. Drives from the partial index deliveries_open.
+BY_DELIVERY: Final = f"""
+SELECT r.* FROM (
+  SELECT {_ROW}
+    FROM (SELECT * FROM deliveries WHERE state <> 'delivered' ORDER BY updated_at DESC LIMIT %(look_back)s) d
+    JOIN {_payment("d")}
+    LEFT JOIN {_outbox("d")}) r
+{_FILTER}"""
+
+# One transaction by the range of ids that share a prefix: the primary key's own order.
+BY_ID_RANGE: Final = f"""
+SELECT {_ROW}
+  FROM (SELECT * FROM payments WHERE transaction_id BETWEEN %(low)s AND %(high)s
+         ORDER BY transaction_id LIMIT %(limit)s) p
+  LEFT JOIN {_outbox("p")}
+  LEFT JOIN {_delivery("p")}
+"""
+
+ATTEMPTS: Final = """
+SELECT extract(epoch FROM started_at)::float8 AS started_at_s, round, attempt, duration_ms::float8 AS duration_ms,
+       status, error, dispatcher, kafka_partition AS partition, kafka_offset AS "offset",
+       extract(epoch FROM next_due_at)::float8 AS next_due_at_s
+  FROM delivery_attempts WHERE transaction_id = %s ORDER BY started_at, round, attempt LIMIT 10000
+"""
+
+CLAIM: Final = """
+SELECT claimed_by, extract(epoch FROM claimed_until)::float8 AS claimed_until_s
+  FROM outbox_events WHERE transaction_id = %s
+"""

@@ -1,0 +1,95 @@
+"""A source that is dead, slow or wrong costs its own figures and nothing else."""
+
+import threading
+import time
+
+import pytest
+
+from control_room.chaos.observe import answers
+from control_room.tracking.http_source import fetch_json
+from control_room.tracking.kafka_view import KafkaReader
+from control_room.tracking.kafka_wire import quorum_leader
+from control_room.tracking.parts import Keeper, Part, SourceError, gather
+from control_room.tracking.pipeline import PipelineWatch, pipeline_status
+from control_room.tracking.text import harmless
+from tests.unit.member_processes import MerchantDouble, ProcessRuntime, free_port, wait_until
+
+
+def test_sources_are_read_side_by_side_and_none_is_waited_for_beyond_the_deadline():
+    hang = threading.Event()
+    both = threading.Barrier(2, timeout=5)
+    sources = {
+        "a": both.wait,
+        "b": both.wait,
+        "hangs": lambda: hang.wait(30),
+        "fails": lambda: (_ for _ in ()).throw(SourceError("it is dead\nand more")),
+    }
+    started = time.monotonic()
+    parts = gather(sources, 0.5)
+    assert time.monotonic() - started < 2
+    hang.set()
+    assert parts["a"].ok
+    assert parts["b"].ok
+    assert parts["fails"] == Part(None, "it is dead")
+    assert parts["hangs"] == Part(None, "did not answer within 0.5 s")
+
+
+def test_a_source_that_falls_silent_goes_stale_and_not_blank():
+    now = [0.0]
+    keeper = Keeper(lambda: now[0])
+    keeper.keep({"kafka": Part(7)})
+    now[0] = 4.0
+    part = keeper.keep({"kafka": Part(None, "dead")})["kafka"]
+    assert (part.value, part.error, part.age_s, part.ok) == (7, "dead", 4.0, False)
+    assert keeper.keep({"other": Part(None, "never told")})["other"].value is None
+
+
+def test_a_snapshot_of_a_dead_stack_comes_in_time_with_a_reason_for_every_part():
+    runtime = ProcessRuntime([])
+    started = time.monotonic()
+    status = pipeline_status(runtime).to_json()
+    assert time.monotonic() - started < 3.2
+    assert status["members"]["value"] == []
+    for part in ("kafka", "outbox", "dispatcher", "merchant"):
+        assert status[part]["value"] is None
+        assert len(status[part]["error"]) > 10
+    assert status["merchant"]["error"] == "127.0.0.1:9 refuses connections"
+
+
+def test_a_living_part_is_told_beside_dead_ones_and_stays_when_it_dies():
+    merchant = MerchantDouble()
+    watch = PipelineWatch(ProcessRuntime([], merchant_url=merchant.url))
+    first = watch.snapshot()
+    assert first.merchant.ok
+    assert first.merchant.value["failure_rate"] == 0.7
+    assert not first.outbox.ok
+    merchant.close()
+    second = watch.snapshot()
+    assert second.merchant.value == first.merchant.value
+    assert second.merchant.age_s > 0
+    assert second.merchant.error
+
+
+def test_nothing_is_printed_while_kafka_is_dead(capfd):
+    with pytest.raises(SourceError, match="no broker answers"):
+        KafkaReader(ProcessRuntime([]).endpoints()).read()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_is_no_broker_is_a_sentence():
+    runtime = ProcessRuntime(["kafka-1"])
+    try:
+        port = runtime.ports["kafka-1"]
+        with pytest.raises(SourceError):
+            quorum_leader("127.0.0.1", free_port(), 0.5)
+        wait_until(lambda: answers(("127.0.0.1", port), "kafka-1"))
+        with pytest.raises(SourceError, match="unreadable"):
+            quorum_leader("127.0.0.1", port, 2.0)
+        assert fetch_json(f"http://127.0.0.1:{port}/") == {}
+    finally:
+        runtime.close()
+
+
+def test_outside_text_cannot_steer_the_terminal():
+    assert harmless("a\x1b[31m\n\u202eb\u20b9é") == "a\\x1b[31m\\x0a\\u202eb₹é"
+    assert len(harmless("x" * 10_000)) == 500
