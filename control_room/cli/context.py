@@ -32,9 +32,18 @@ class Stop(click.ClickException):
 
 
 def stack_options(verb: F) -> F:
-    """Adds --state and --runtime."""
+    """Adds --state (also called --state-dir) and --runtime."""
+    return _stack_options(verb, "--state", "--state-dir")
+
+
+def stack_options_beside_states(verb: F) -> F:
+    """The same for a verb whose --state filters transactions: there the folder is --state-dir only."""
+    return _stack_options(verb, "--state-dir")
+
+
+def _stack_options(verb: F, *names: str) -> F:
     verb = click.option(
-        "--state",
+        *names,
         "state",
         type=click.Path(file_okay=False, path_type=Path),
         help="The stack's state folder. [default: $BRUCE_STATE, else .bruce]",

@@ -1,0 +1,117 @@
+"""`events` and `event`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from control_room.cli.context import (
+    Stop,
+    explained,
+    json_option,
+    print_json,
+    runtime_of,
+    stack_options,
+    stack_options_beside_states,
+)
+from control_room.exit_codes import FAILED, UNREACHABLE, USAGE
+from control_room.stack.select import resolve_state_dir
+from control_room.tracking.parts import SourceError
+from control_room.tracking.text import harmless
+from control_room.tracking.timeline import timeline
+from control_room.tracking.timeline_text import render
+from control_room.tracking.transactions import (
+    STATES,
+    TransactionLookupError,
+    TransactionPage,
+    find_transaction,
+    list_transactions,
+)
+
+
+@click.command()
+@stack_options_beside_states
+@json_option
+@click.option("--state", "-s", "states", multiple=True, type=click.Choice(STATES), help="Only these states.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@click.option("--min-attempts", type=click.IntRange(0), default=0, help="Only those tried at least so often.")
+@click.option("--min-age", "min_age_s", type=click.FloatRange(0), default=0.0, help="Only those at least so old (s).")
+@click.option("--text", default="", help="Only those whose id begins with it, or whose names or last error hold it.")
+def events(
+    state: Path | None,
+    runtime_name: str | None,
+    as_json: bool,
+    states: tuple[str, ...],
+    limit: int,
+    min_attempts: int,
+    min_age_s: float,
+    text: str,
+) -> None:
+    """Transactions, newest first, and where each one is."""
+    with explained():
+        endpoints = runtime_of(state, runtime_name).endpoints()
+    try:
+        page = list_transactions(
+            endpoints.postgres_conninfo, states, limit, min_attempts=min_attempts, min_age_s=min_age_s, text=text
+        )
+    except SourceError as error:
+        raise Stop(str(error), UNREACHABLE) from error
+    if as_json:
+        print_json([row.to_json() for row in page])
+    else:
+        Console().print(_table(page))
+    if not page.complete:
+        click.echo(f"Looked through the newest {page.look_back} only; older ones may fit too.", err=True)
+
+
+def _table(page: TransactionPage) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ID", no_wrap=True)
+    table.add_column("AMOUNT", justify="right", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
+    for name in ("ROUND", "TRY", "HTTP", "AGE"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("KAFKA", no_wrap=True)
+    table.add_column("RECEIVER", no_wrap=True, overflow="ellipsis")
+    for row in page:
+        answer = str(row.last_status) if row.last_status else (harmless(row.last_error, 10) if row.last_error else "-")
+        where = f"p{row.partition} @{row.offset}" if row.partition is not None else "-"
+        table.add_row(
+            row.transaction_id[:13],
+            f"₹{row.amount_inr:,.2f}",
+            row.state,
+            str(row.round),
+            str(row.attempt),
+            answer,
+            f"{row.age_s:.1f}s" if row.age_s < 600 else f"{row.age_s / 60:.0f}m",
+            where,
+            harmless(row.receiver_name),
+        )
+    return table
+
+
+@click.command()
+@click.argument("transaction_id", metavar="ID")
+@stack_options
+@json_option
+def event(transaction_id: str, state: Path | None, runtime_name: str | None, as_json: bool) -> None:
+    """The whole story of one transaction. ID is a transaction id or its first characters, at least 4."""
+    with explained():
+        endpoints = runtime_of(state, runtime_name).endpoints()
+    try:
+        found = find_transaction(endpoints.postgres_conninfo, transaction_id)
+        story = timeline(endpoints, found.transaction_id, resolve_state_dir(state) / "faults.jsonl")
+    except ValueError as error:
+        raise Stop(str(error), USAGE) from error
+    except TransactionLookupError as error:
+        raise Stop(str(error), FAILED) from error
+    except SourceError as error:
+        raise Stop(str(error), UNREACHABLE) from error
+    if as_json:
+        print_json(story.to_json())
+    else:
+        for line in render(story):
+            click.echo(line)

