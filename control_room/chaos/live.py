@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from control_room.stack.runtime import MemberStatus, Runtime, State
 from control_room.tracking.http_source import fetch_json
-from control_room.tracking.kafka_view import KafkaReader, KafkaStatus
+from control_room.tracking.merchant import read_behaviour
 from control_room.tracking.parts import SourceError
-from control_room.tracking.pipeline import OutboxStatus, read_behaviour, read_outbox
+
+if TYPE_CHECKING:
+    from control_room.tracking.kafka_view import KafkaStatus
+    from control_room.tracking.pipeline import OutboxStatus
 
 T = TypeVar("T")
 
@@ -38,11 +41,15 @@ class LiveState:
     @cached_property
     def kafka(self) -> KafkaStatus | None:
         """The cluster."""
+        from control_room.tracking.kafka_view import KafkaReader  # when asked: the list of faults loads no client
+
         return _told(KafkaReader(self._endpoints).read)
 
     @cached_property
     def outbox(self) -> OutboxStatus | None:
         """What waits in the outbox."""
+        from control_room.tracking.pipeline import read_outbox  # when asked, as above
+
         return _told(lambda: read_outbox(self._endpoints.postgres_conninfo))
 
     @cached_property

@@ -12,8 +12,8 @@ from control_room.chaos.live import LiveState
 from control_room.chaos.observe import Evidence, wait_for
 from control_room.stack.runtime import Runtime
 from control_room.tracking.http_source import put_json
+from control_room.tracking.merchant import read_behaviour
 from control_room.tracking.parts import SourceError
-from control_room.tracking.pipeline import read_behaviour
 
 READ_BACK_DEADLINE_S: Final = 5.0
 MODES: Final = ("normal", "outage", "silent", "refuse", "rate-limited", "gone")

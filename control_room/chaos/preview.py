@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from control_room.chaos.live import LiveState
 from control_room.stack.runtime import API_REPLICAS, BROKERS
-from control_room.tracking.kafka_view import KafkaStatus
+
+if TYPE_CHECKING:  # the client library would be loaded for a type
+    from control_room.tracking.kafka_view import KafkaStatus
 
 
 def consequence(member: str, live: LiveState) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import orjson
 
 from control_room import exit_codes
+from control_room.chaos.errors import FaultError
+from control_room.replay.errors import BadRowsError, OptionsError, ReplayError
+from control_room.replay.errors import SourceError as FileSourceError
+from control_room.runs.folders import NoRunError
 from control_room.stack.runtime import NotRunningError, Runtime, StackError
 from control_room.stack.select import open_runtime, resolve_state_dir
+from control_room.tracking.parts import SourceError
+from services.common.signing import SecretError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,9 +27,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Stop(click.ClickException):
     """Ends a verb with a sentence on stderr and an exit code."""
 
-    def __init__(self, sentence: str, exit_code: int = exit_codes.FAILED) -> None:
+    def __init__(self, sentence: str, code: int = exit_codes.FAILED) -> None:
         super().__init__(sentence)
-        self.exit_code = exit_code
+        self.code = code
 
     def show(self, file: Any = None) -> None:
         """The sentence, without click's "Error:"."""
@@ -67,15 +73,29 @@ def runs_folder(state: Path | None) -> Path:
     return resolve_state_dir(state) / "runs"
 
 
+_CODES: Final[Mapping[type[Exception], int]] = {
+    NotRunningError: exit_codes.UNREACHABLE,
+    StackError: exit_codes.UNREACHABLE,
+    SourceError: exit_codes.UNREACHABLE,
+    NoRunError: exit_codes.USAGE,
+    OptionsError: exit_codes.USAGE,
+    FileSourceError: exit_codes.USAGE,
+    BadRowsError: exit_codes.USAGE,
+    SecretError: exit_codes.USAGE,
+    ReplayError: exit_codes.FAILED,
+    FaultError: exit_codes.FAILED,
+}
+"""What each known error means to a shell; its message is a sentence already. The first that fits counts."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns the stack's errors into sentences and exit code 3."""
+    """Turns known errors into their sentence and an exit code."""
     try:
         yield
-    except NotRunningError as error:
-        raise Stop(str(error), exit_codes.UNREACHABLE) from error
-    except StackError as error:
-        raise Stop(str(error), exit_codes.UNREACHABLE) from error
+    except tuple(_CODES) as error:
+        code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
+        raise Stop(str(error), code) from error
 
 
 def narrate(sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Final
 
@@ -66,8 +67,14 @@ def cli() -> None:
     """Bruce: payment webhooks delivered at least once, and the proof of it while you break things."""
 
 
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends a verb as Ctrl-C does: what it started is put in order first."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """The console script. Every known error is a sentence on stderr and an exit code, never a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = cli.main(prog_name="bruce-control", standalone_mode=False)
     except click.exceptions.Abort:
@@ -76,7 +83,7 @@ def main() -> None:
         sys.exit(exit_codes.INTERRUPTED)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        sys.exit(getattr(error, "code", error.exit_code))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our stdout left, for example `| head`: nobody is there to be told
         sys.exit(exit_codes.FINE)

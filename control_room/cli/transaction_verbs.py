@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from control_room.cli.context import (
     Stop,
@@ -17,19 +15,9 @@ from control_room.cli.context import (
     stack_options,
     stack_options_beside_states,
 )
-from control_room.exit_codes import FAILED, UNREACHABLE, USAGE
+from control_room.exit_codes import FAILED, USAGE
 from control_room.stack.select import resolve_state_dir
-from control_room.tracking.parts import SourceError
-from control_room.tracking.text import harmless
-from control_room.tracking.timeline import timeline
-from control_room.tracking.timeline_text import render
-from control_room.tracking.transactions import (
-    STATES,
-    TransactionLookupError,
-    TransactionPage,
-    find_transaction,
-    list_transactions,
-)
+from control_room.tracking.states import STATES
 
 
 @click.command()
@@ -51,46 +39,22 @@ def events(
     text: str,
 ) -> None:
     """Transactions, newest first, and where each one is."""
+    from rich.console import Console
+
+    from control_room.cli.transaction_table import table
+    from control_room.tracking.transactions import list_transactions
+
     with explained():
         endpoints = runtime_of(state, runtime_name).endpoints()
-    try:
         page = list_transactions(
             endpoints.postgres_conninfo, states, limit, min_attempts=min_attempts, min_age_s=min_age_s, text=text
         )
-    except SourceError as error:
-        raise Stop(str(error), UNREACHABLE) from error
     if as_json:
         print_json([row.to_json() for row in page])
     else:
-        Console().print(_table(page))
+        Console().print(table(page))
     if not page.complete:
         click.echo(f"Looked through the newest {page.look_back} only; older ones may fit too.", err=True)
-
-
-def _table(page: TransactionPage) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("ID", no_wrap=True)
-    table.add_column("AMOUNT", justify="right", no_wrap=True)
-    table.add_column("STATE", no_wrap=True)
-    for name in ("ROUND", "TRY", "HTTP", "AGE"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("KAFKA", no_wrap=True)
-    table.add_column("RECEIVER", no_wrap=True, overflow="ellipsis")
-    for row in page:
-        answer = str(row.last_status) if row.last_status else (harmless(row.last_error, 10) if row.last_error else "-")
-        where = f"p{row.partition} @{row.offset}" if row.partition is not None else "-"
-        table.add_row(
-            row.transaction_id[:13],
-            f"₹{row.amount_inr:,.2f}",
-            row.state,
-            str(row.round),
-            str(row.attempt),
-            answer,
-            f"{row.age_s:.1f}s" if row.age_s < 600 else f"{row.age_s / 60:.0f}m",
-            where,
-            harmless(row.receiver_name),
-        )
-    return table
 
 
 @click.command()
@@ -99,17 +63,19 @@ def _table(page: TransactionPage) -> Table:
 @json_option
 def event(transaction_id: str, state: Path | None, runtime_name: str | None, as_json: bool) -> None:
     """The whole story of one transaction. ID is a transaction id or its first characters, at least 4."""
-    with explained():
-        endpoints = runtime_of(state, runtime_name).endpoints()
+    from control_room.tracking.timeline import timeline
+    from control_room.tracking.timeline_text import render
+    from control_room.tracking.transactions import TransactionLookupError, find_transaction
+
     try:
-        found = find_transaction(endpoints.postgres_conninfo, transaction_id)
-        story = timeline(endpoints, found.transaction_id, resolve_state_dir(state) / "faults.jsonl")
+        with explained():
+            endpoints = runtime_of(state, runtime_name).endpoints()
+            found = find_transaction(endpoints.postgres_conninfo, transaction_id)
+            story = timeline(endpoints, found.transaction_id, resolve_state_dir(state) / "faults.jsonl")
     except ValueError as error:
         raise Stop(str(error), USAGE) from error
     except TransactionLookupError as error:
         raise Stop(str(error), FAILED) from error
-    except SourceError as error:
-        raise Stop(str(error), UNREACHABLE) from error
     if as_json:
         print_json(story.to_json())
     else:

@@ -11,6 +11,7 @@ import psycopg
 from control_room.stack.runtime import MemberStatus, Runtime
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.kafka_view import KafkaReader, KafkaStatus
+from control_room.tracking.merchant import read_behaviour
 from control_room.tracking.parts import Keeper, Part, SourceError, first_line, gather
 
 SNAPSHOT_DEADLINE_S: Final = 2.9
@@ -115,11 +116,6 @@ def read_outbox(conninfo: str) -> OutboxStatus:
     if row is None:
         raise SourceError("Postgres gave no row")
     return OutboxStatus(row[0], row[1], max(0.0, row[2] or 0.0))
-
-
-def read_behaviour(merchant_url: str) -> dict[str, Any]:
-    """How the merchant behaves, in its own words. Raises SourceError."""
-    return fetch_json(f"{merchant_url}/admin/behaviour")
 
 
 def connect(conninfo: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> psycopg.Connection[Any]:

@@ -13,10 +13,8 @@ from psycopg.rows import dict_row
 from control_room.tracking import transactions_sql as sql
 from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
+from control_room.tracking.states import MISSING, STATES
 
-STATES: Final = ("outbox", "in-kafka", "retrying", "requeued", "delivered", "dead")
-MISSING: Final = "missing"
-"""A payment without an outbox row: must never be seen."""
 DEFAULT_LOOK_BACK: Final = 200_000
 """How many of the newest payments a search goes through at most: a second of Postgres' time, not a minute."""
 MIN_PREFIX_CHARS: Final = 4

@@ -1,0 +1,177 @@
+"""`chaos` and `heal`: faults with evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from control_room.chaos.catalogue import CATALOGUE
+from control_room.chaos.faults import MERCHANT
+from control_room.chaos.journal import journal_paths
+from control_room.chaos.merchant_fault import MODES, MerchantBehaviour
+from control_room.cli.context import Stop, explained, json_option, narrate, print_json, runtime_of, stack_options
+from control_room.exit_codes import FAILED
+from control_room.runs.folders import find_run
+from control_room.stack.select import resolve_state_dir
+
+if TYPE_CHECKING:  # imported when a verb runs: `--help` stays quick
+    from control_room.chaos.injection import FaultRecord, HealRecord
+
+
+@click.group()
+def chaos() -> None:
+    """Break something on purpose, with evidence that it took effect.
+
+    Each fault is journalled on disk before it is applied, in .bruce/faults.jsonl and in the runs that are open.
+    `bruce-control heal` undoes what is still open, whoever applied it.
+    """
+
+
+def _fault_options(verb: Callable[..., None]) -> Callable[..., None]:
+    for decorate in (
+        click.option("--run", "run", metavar="RUN", help="Journal it into this run too, though it looks closed."),
+        click.option("--preview", is_flag=True, help="Only say what it would hit now."),
+        json_option,
+        stack_options,
+    ):
+        verb = decorate(verb)
+    return verb
+
+
+def _apply(
+    name: str,
+    targets: tuple[str, ...],
+    state: Path | None,
+    runtime_name: str | None,
+    run: str | None,
+    as_json: bool,
+    preview: bool,
+    params: Mapping[str, Any],
+) -> None:
+    from control_room.chaos.injection import apply_faults, preview_fault
+
+    runtime, state_dir = runtime_of(state, runtime_name), resolve_state_dir(state)
+    with explained():
+        runtime.endpoints()
+        if preview:
+            for target in targets:
+                click.echo(preview_fault(runtime, name, target, **params))
+            return
+        runs = [find_run(state_dir / "runs", run)] if run is not None else []
+        records = apply_faults(runtime, name, targets, journal_paths(state_dir, runs), **params)
+    for record in records:
+        narrate(_applied(record))
+    if as_json:
+        print_json([record.to_json() for record in records])
+    unseen = [record.target for record in records if not record.evidence.ok]
+    if unseen:
+        raise Stop(f"{name} was not seen to take effect on {', '.join(unseen)}; a run it falls into is UNKNOWN", FAILED)
+
+
+def _applied(record: FaultRecord) -> str:
+    facts = ", ".join(f"{key}={value}" for key, value in record.evidence.facts.items())
+    return f"fault {record.number}: {record.expect}\n  {'seen' if record.evidence.ok else 'NOT SEEN'}: {facts}"
+
+
+def _member_verb(name: str) -> click.Command:
+    """The verb of a fault that takes members and nothing else."""
+    fault = CATALOGUE[name]
+
+    @click.command(name, help=f"{fault.summary[0].upper()}{fault.summary[1:]}.")
+    @click.argument("members", nargs=-1, required=True, type=click.Choice(fault.targets), metavar="MEMBER...")
+    @_fault_options
+    def verb(members: tuple[str, ...], **options: Any) -> None:
+        _apply(name, members, params={}, **options)
+
+    return verb
+
+
+for _name in CATALOGUE:
+    if _name != MerchantBehaviour.name:
+        chaos.add_command(_member_verb(_name))
+
+
+@chaos.command("merchant", help=f"{MerchantBehaviour.summary[0].upper()}{MerchantBehaviour.summary[1:]}.")
+@click.option("--failure-rate", type=click.FloatRange(0, 1), help="Share of requests that fail.")
+@click.option("--timeout-share", type=click.FloatRange(0, 1), help="Of these, the share that hangs instead of a 500.")
+@click.option("--latency-ms", type=click.FloatRange(0, 60_000), help="Added before every answer.")
+@click.option("--mode", type=click.Choice(MODES), help="normal, or one that fails every request in its way.")
+@_fault_options
+def merchant(
+    failure_rate: float | None,
+    timeout_share: float | None,
+    latency_ms: float | None,
+    mode: str | None,
+    **options: Any,
+) -> None:
+    """Its help is the fault's own summary."""
+    changes = {
+        "failure_rate": failure_rate,
+        "timeout_share": timeout_share,
+        "latency_ms": latency_ms,
+        "mode": mode,
+    }
+    _apply(MerchantBehaviour.name, (MERCHANT,), params=changes, **options)
+
+
+@chaos.command("list")
+@stack_options
+@json_option
+def list_faults(state: Path | None, runtime_name: str | None, as_json: bool) -> None:
+    """The faults there are, and those that are open."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from control_room.chaos.open_faults import open_faults
+
+    del runtime_name
+    with explained():
+        still = open_faults(resolve_state_dir(state) / "faults.jsonl")
+    if as_json:
+        known = {name: {"summary": fault.summary, "targets": list(fault.targets)} for name, fault in CATALOGUE.items()}
+        print_json({"faults": known, "open": [fault.to_json() for fault in still]})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("FAULT", "WHAT IT DOES", "ON"):
+        table.add_column(name, no_wrap=name == "FAULT")
+    for name, fault in CATALOGUE.items():
+        on = "any member" if len(fault.targets) > 1 else fault.targets[0]
+        table.add_row(name, fault.summary, on)
+    Console().print(table)
+    for each in still:
+        click.echo(f"open: fault {each.number} {each.name} {each.target}: {each.expect}")
+    if not still:
+        click.echo("no fault is open")
+
+
+@click.command()
+@click.argument("members", nargs=-1, metavar="[MEMBER]...")
+@stack_options
+@json_option
+def heal(members: tuple[str, ...], state: Path | None, runtime_name: str | None, as_json: bool) -> None:
+    """Undo every open fault, or those on the members named, and wait until each is seen to be undone."""
+    from control_room.chaos.injection import heal as heal_some
+    from control_room.chaos.injection import heal_all
+
+    runtime, state_dir = runtime_of(state, runtime_name), resolve_state_dir(state)
+    with explained():
+        journals = journal_paths(state_dir)
+        healed = heal_some(runtime, journals, targets=members) if members else heal_all(runtime, journals)
+    for record in healed:
+        narrate(_undone(record))
+    if not healed:
+        narrate("nothing to heal: no fault is open")
+    if as_json:
+        print_json([record.to_json() for record in healed])
+    failed = [record.fault.target for record in healed if not record.evidence.ok]
+    if failed:
+        raise Stop(f"not seen to work again: {', '.join(failed)}; look at: bruce-control status", FAILED)
+
+
+def _undone(record: HealRecord) -> str:
+    facts = ", ".join(f"{key}={value}" for key, value in record.evidence.facts.items())
+    seen = "seen" if record.evidence.ok else "NOT SEEN"
+    return f"healed fault {record.fault.number}, {record.fault.name} {record.fault.target}\n  {seen}: {facts}"

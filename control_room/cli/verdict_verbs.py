@@ -1,0 +1,109 @@
+"""`verify`, `check` and `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from control_room.cli.context import (
+    Stop,
+    explained,
+    json_option,
+    narrate,
+    print_json,
+    runs_folder,
+    runtime_of,
+    stack_options,
+)
+from control_room.exit_codes import FAILED
+from control_room.runs.folders import find_run
+from control_room.verify import Arithmetic, Verdict, summary
+from control_room.verify import check as check_files
+
+DEFAULT_DEADLINE_S = 300.0
+
+
+@click.command()
+@click.argument("run", required=False)
+@stack_options
+@json_option
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(0),
+    default=DEFAULT_DEADLINE_S,
+    show_default=True,
+    help="Seconds to wait for the drain.",
+)
+def verify(run: str | None, state: Path | None, runtime_name: str | None, as_json: bool, deadline_s: float) -> None:
+    """Wait until everything of RUN has arrived, gather the evidence, give the verdict.
+
+    RUN is a run's folder or id (default: the newest). Exit code: 0 proven, 10 invalid, 11 late, 12 unknown.
+    """
+    from control_room.cli.live_line import LiveLine
+    from control_room.runs.prove import prove
+
+    with explained(), LiveLine() as line:
+        run_dir = find_run(runs_folder(state), run)
+        endpoints = runtime_of(state, runtime_name).endpoints()
+
+        def look(arithmetic: Arithmetic) -> None:
+            share = arithmetic.delivered / arithmetic.accepted if arithmetic.accepted else 1.0
+            line.show(arithmetic.line(), share)
+
+        try:
+            verdict = prove(endpoints, run_dir, deadline_s, on_arithmetic=look, narrate=line.say)
+        except OSError as error:
+            raise Stop(f"{run_dir} cannot be written to: {error.strerror}", FAILED) from error
+    _tell(verdict, run_dir, as_json)
+
+
+@click.command()
+@click.argument("run", metavar="RUN_DIR", required=False)
+@click.option("--state", "--state-dir", "state", type=click.Path(file_okay=False, path_type=Path), help="As in `up`.")
+@json_option
+def check(run: str | None, state: Path | None, as_json: bool) -> None:
+    """Give the verdict again from the files of a run alone: no stack is asked.
+
+    RUN_DIR is a run's folder, or the id of one (default: the newest). Exit codes as `verify`.
+    """
+    from control_room.runs.prove import judge
+
+    with explained():
+        run_dir = Path(run) if run is not None and Path(run).is_dir() else find_run(runs_folder(state), run)
+    try:
+        verdict = judge(run_dir)
+    except OSError as error:
+        narrate(f"the verdict was not written down: {run_dir}: {error.strerror}")
+        verdict = check_files(run_dir)
+    _tell(verdict, run_dir, as_json)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--state", "--state-dir", "state", type=click.Path(file_okay=False, path_type=Path), help="As in `up`.")
+@json_option
+def report(run: str | None, state: Path | None, as_json: bool) -> None:
+    """Write RUN's report.md (default: the newest run's) and say where it is."""
+    from control_room.reports import write_report
+
+    with explained():
+        run_dir = find_run(runs_folder(state), run)
+    try:
+        path = write_report(run_dir)
+    except OSError as error:
+        raise Stop(f"{run_dir} cannot be written to: {error.strerror}", FAILED) from error
+    if as_json:
+        print_json({"run": run_dir.name, "report": str(path)})
+    else:
+        click.echo(path)
+
+
+def _tell(verdict: Verdict, run_dir: Path, as_json: bool) -> None:
+    """The verdict on stdout, and its exit code."""
+    if as_json:
+        print_json({**verdict.to_json(), "folder": str(run_dir)})
+    else:
+        click.echo(summary(verdict, str(run_dir)))
+    click.get_current_context().exit(verdict.exit_code)

@@ -1,0 +1,24 @@
+"""The first part of a run: its folder, with what must be known before the first request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from control_room.replay.options import ReplayOptions
+from control_room.replay.replay import prepare
+from control_room.replay.run_folder import RunFolder
+from control_room.stack.runtime import Endpoints
+from control_room.tracking.evidence import ledger_position, open_ids_before
+
+
+def begin_run(endpoints: Endpoints, options: ReplayOptions, runs_dir: Path) -> RunFolder:
+    """Makes the folder of a run against this stack; nothing is sent yet.
+
+    Raises:
+        ReplayError: the source or the options cannot be replayed, or the folder cannot be made.
+        tracking.parts.SourceError: Postgres or the merchant does not answer: without both a run could not be judged.
+    """
+    # In this order: an id that arrives between the two is then in both places, and never in neither.
+    before = list(open_ids_before(endpoints))
+    position = ledger_position(endpoints)
+    return prepare(options, runs_dir, ledger_from=position, before_ids=before, api_url=endpoints.api_url)

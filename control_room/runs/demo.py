@@ -1,0 +1,217 @@
+"""The demo: a replay, the dispatcher and a broker killed on the way, a drain, a verdict."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from control_room.chaos.errors import FaultError
+from control_room.chaos.injection import apply_fault, heal_all
+from control_room.chaos.journal import journal_paths
+from control_room.replay.options import ReplayOptions
+from control_room.replay.progress import Progress
+from control_room.reports.figures import figures
+from control_room.runs.background import BackgroundReplay
+from control_room.runs.begin import begin_run
+from control_room.runs.behaviour import failure_rate
+from control_room.runs.prove import prove
+from control_room.stack.runtime import Runtime, StackError
+from control_room.tracking.evidence import RunFollower
+from control_room.verify import Arithmetic, Verdict
+
+_LOOK_S: Final = 0.25
+_STEP_POLL_S: Final = 0.02
+
+Narrate = Callable[[str], None]
+OnLook = Callable[[Progress | None, Arithmetic], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kill on the way."""
+
+    member: str
+    at_share: float
+    """Of the payments, how many have left when it happens: 0 to 1."""
+    started_again_after_s: float | None = None
+    """None: it stays dead until everything is healed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """What the demo does."""
+
+    payments: int = 300
+    rate_per_s: float = 50.0
+    failure_rate: float = 0.7
+    steps: tuple[Step, ...] = (Step("dispatcher", 0.25, started_again_after_s=3.0), Step("kafka-2", 0.5))
+    deadline_s: float = 170.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """How the demo ended."""
+
+    run_dir: Path
+    verdict: Verdict
+    accepted: int
+    requeued: int
+    """Ids that took more than one round."""
+    killed: int
+    """Kills whose effect was seen."""
+    duplicates: int
+    attempts: int
+    duration_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "run": self.verdict.run,
+            "folder": str(self.run_dir),
+            "verdict": self.verdict.outcome.value,
+            "reasons": list(self.verdict.reasons),
+            "arithmetic": self.verdict.arithmetic.to_json(),
+            "classes": dict(self.verdict.classes),
+            "accepted": self.accepted,
+            "requeued": self.requeued,
+            "killed": self.killed,
+            "duplicates": self.duplicates,
+            "attempts": self.attempts,
+            "duration_s": round(self.duration_s, 1),
+        }
+
+
+def run_demo(
+    runtime: Runtime, state_dir: Path, source: Path, plan: DemoPlan, narrate: Narrate, on_look: OnLook
+) -> DemoResult:
+    """Runs the plan against a stack that is up. Whatever happens, what was broken is healed.
+
+    Raises:
+        ReplayError, SourceError (of tracking), StackError, FaultError: why it could not be carried out.
+    """
+    began_s = time.monotonic()
+    endpoints = runtime.endpoints()
+    options = ReplayOptions(source, max_payments=plan.payments, rate_per_s=plan.rate_per_s, ids="fresh")
+    folder = begin_run(endpoints, options, state_dir / "runs")
+    narrate(f"run {folder.run_id}: {plan.payments} payments at {plan.rate_per_s:g}/s, {plan.failure_rate:.0%} fail")
+    journals = journal_paths(state_dir, [folder.path])
+    with failure_rate(runtime, plan.failure_rate, journals), RunFollower(endpoints, folder.path) as follower:
+        replay = BackgroundReplay(runtime, folder)
+        saboteurs = [_Saboteur(runtime, step, journals, replay, plan.payments, narrate) for step in plan.steps]
+        try:
+            replay.start()
+            for saboteur in saboteurs:
+                saboteur.start()
+            while replay.running or any(saboteur.running for saboteur in saboteurs):
+                on_look(replay.progress, follower.sample())
+                time.sleep(_LOOK_S)
+            for saboteur in saboteurs:
+                saboteur.finish()
+            replay.summary()
+        finally:
+            for saboteur in saboteurs:
+                saboteur.cancel()
+            if replay.running:
+                replay.stop()
+            _heal(runtime, journals, narrate)
+        narrate("waiting for the drain: whatever is not delivered yet is on its way")
+        verdict = prove(
+            endpoints,
+            folder.path,
+            plan.deadline_s,
+            on_arithmetic=lambda arithmetic: on_look(None, arithmetic),
+            narrate=narrate,
+            follower=follower,
+        )
+    return _result(folder.path, verdict, time.monotonic() - began_s)
+
+
+def _heal(runtime: Runtime, journals: Sequence[Path], narrate: Narrate) -> None:
+    for healed in heal_all(runtime, list(journals)):
+        seen = "and answers again" if healed.evidence.ok else "but that was not seen to work"
+        narrate(f"healed: {healed.fault.name} {healed.fault.target}, {seen}")
+
+
+def _result(run_dir: Path, verdict: Verdict, duration_s: float) -> DemoResult:
+    found = figures(verdict.deliveries or ())
+    return DemoResult(
+        run_dir=run_dir,
+        verdict=verdict,
+        accepted=verdict.arithmetic.accepted,
+        requeued=found.requeued,
+        killed=sum(fault.name == "kill" and fault.verified for fault in verdict.faults),
+        duplicates=sum(verdict.duplicates.values()),
+        attempts=found.attempts,
+        duration_s=duration_s,
+    )
+
+
+@dataclass(slots=True)
+class _Saboteur:
+    """Carries out one step in a thread of its own: a kill must not hold up the next one, nor the live line."""
+
+    runtime: Runtime
+    step: Step
+    journals: Sequence[Path]
+    replay: BackgroundReplay
+    payments: int
+    narrate: Narrate
+    _error: Exception | None = None
+    _thread: threading.Thread | None = None
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Begins to wait for its moment."""
+        self._thread = threading.Thread(target=self._run, name=f"kill-{self.step.member}", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is not done."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def cancel(self) -> None:
+        """Keeps it from doing anything more, and waits for what it is doing."""
+        self._cancelled.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def finish(self) -> None:
+        """Waits for its end. Raises what went wrong."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            if self._moment():
+                self._act()
+        except (FaultError, StackError) as error:
+            self._error = error
+
+    def _moment(self) -> bool:
+        """Whether its moment came before the end of the replay."""
+        while not self._cancelled.wait(_STEP_POLL_S):
+            progress = self.replay.progress
+            if progress is not None and progress.payments >= self.step.at_share * self.payments:
+                return True
+            if not self.replay.running:
+                return False
+        return False
+
+    def _act(self) -> None:
+        self._apply("kill")
+        if self.step.started_again_after_s is None or self._cancelled.wait(self.step.started_again_after_s):
+            return
+        self._apply("start")
+
+    def _apply(self, name: str) -> None:
+        record = apply_fault(self.runtime, name, self.step.member, self.journals)
+        seen = "seen" if record.evidence.ok else "NOT seen to take effect"
+        facts = ", ".join(f"{key}={value}" for key, value in record.evidence.facts.items())
+        self.narrate(f"{record.expect} [{seen}: {facts}]")
