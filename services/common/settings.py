@@ -6,13 +6,14 @@ what is allowed: `load` is the only way services read the environment.
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.signing import Secrets
@@ -23,16 +24,39 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+def _matching(pattern: str, sentence: str) -> AfterValidator:
+    """Text that is exactly `pattern`; `sentence` says to a person what is allowed."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(sentence)
+        return value
+
+    return AfterValidator(check)
+
+
+MemberName = Annotated[
+    str, _matching(r"[A-Za-z0-9._-]{1,64}", "must be 1 to 64 letters, digits, dots, dashes or underscores")
+]
+Brokers = Annotated[
+    str, _matching(r"[^\s,:]+:\d+(,[^\s,:]+:\d+)*", "must be host:port of each broker, comma-separated, without spaces")
+]
+TopicName = Annotated[
+    str, _matching(r"[A-Za-z0-9._-]{1,200}", "must be 1 to 200 letters, digits, dots, dashes or underscores")
+]
+
+
 class ServiceSettings(BaseSettings):
     """What every service has: who it is, how it logs, where it answers."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    member_name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    member_name: MemberName = Field(default_factory=socket.gethostname)
     """This process's name in logs, records and metrics, such as `ingestion-api-2`; the host's name where not set."""
     log_format: Literal["json", "plain"] = "json"
     """`json`: one JSON object per line; `plain`: readable text."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Lines below this level are left out."""
     listen_host: str = "127.0.0.1"
     """The address this service's HTTP port is bound to."""
     shutdown_grace_sec: PositiveSeconds = 10.0
@@ -65,10 +89,15 @@ class PostgresSettings(BaseSettings):
     database_url: SecretStr | None = None
     """A libpq URL or key=value string; wins over the single variables."""
     postgres_host: str = "127.0.0.1"
+    """The server's name or address."""
     postgres_port: Port = 5432
+    """The server's port."""
     postgres_user: str = "bruce"
+    """Who to be there."""
     postgres_password: SecretStr = SecretStr("")
+    """The user's password."""
     postgres_db: str = "bruce"
+    """The database that holds payments and outbox."""
     postgres_deadline_sec: PositiveSeconds = 2.0
     """How long one statement or one connect may take before Postgres counts as not answering."""
 
@@ -110,14 +139,16 @@ class PostgresSettings(BaseSettings):
 class KafkaSettings(BaseSettings):
     """Where Kafka is and which topic carries the payments."""
 
-    kafka_bootstrap_servers: str = Field(
-        "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094", pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$"
-    )
+    kafka_bootstrap_servers: Brokers = "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"
     """host:port of each broker, comma-separated."""
-    kafka_topic: str = Field("payment-webhooks", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    kafka_topic: TopicName = "payment-webhooks"
+    """The topic of the payments; `.dead` is added for that of what cannot be delivered at all."""
     kafka_topic_partitions: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Partitions of a topic that is made; one that exists must have at least as many."""
     kafka_replication_factor: Annotated[int, Field(ge=1, le=9)] = 3
+    """Copies of each partition, asserted at start."""
     kafka_min_insync_replicas: Annotated[int, Field(ge=1, le=9)] = 2
+    """Copies that must have a record before it counts as written, asserted at start."""
 
     @property
     def dead_topic(self) -> str:
@@ -143,7 +174,8 @@ def explain(error: ValidationError) -> list[str]:
     sentences = []
     for fault in error.errors():
         name = "_".join(str(part) for part in fault["loc"]).upper() or "settings"
-        reason = fault["msg"].removeprefix("Value error, ")
+        # A reason may begin with the variable's name, for readers elsewhere: once is enough here.
+        reason = fault["msg"].removeprefix("Value error, ").removeprefix(f"{name} ")
         # A fault of several variables together has all of them as its input, the secrets among them.
         hidden = not fault["loc"] or any(word in name for word in ("SECRET", "PASSWORD", "DATABASE_URL"))
         given = "" if hidden else f" (given: {fault['input']!r})"

@@ -1,6 +1,6 @@
 """The heart: takes records, attempts them when they are due, and decides what follows from each answer. Loop only.
 
-    outcome → recorder → tracker → commit          exhausted → requeue → (report) → recorder → …          gate: pause, probe
+    outcome → recorder → tracker → commit      exhausted → requeue → (report) → recorder → …      gate: pause, probe
 
 Nothing here touches a Kafka client, a socket or SQL; those are behind `Ports`.
 """
@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from services.dispatcher import metrics, wording
@@ -20,7 +21,7 @@ from services.dispatcher.deliver import Answer, Deliverer, RequestHeaders
 from services.dispatcher.gate import Gate, Phase, Resumed
 from services.dispatcher.intake import Intake
 from services.dispatcher.outcome import Outcome, attempts_total, clean, dead
-from services.dispatcher.record import Headers, Record, Unreadable, requeue_headers
+from services.dispatcher.record import Headers, Record, Unreadable, dead_letter, requeue_headers
 from services.dispatcher.recorder import Recorder
 from services.dispatcher.requeue import Letter
 from services.dispatcher.retry import RetryPolicy
@@ -29,7 +30,6 @@ from services.dispatcher.schedule import Schedule
 log = logging.getLogger(__name__)
 MIN_SLEEP_S: Final = 0.01
 """Due times are met to 10 ms: thousands of retries share a few wake-ups."""
-DRAIN_STEP_S: Final = 0.02
 MAX_LISTED_IDS: Final = 200
 """Of the ids in flight no more are listed in the status."""
 
@@ -77,6 +77,8 @@ class Dispatch:
         self._partitions: tuple[int, ...] = ()
         self._probe: Record | None = None
         self._draining = False
+        self._quiet = asyncio.Event()
+        """Set in a drain when nothing is under way any more."""
         self._timer: asyncio.TimerHandle | None = None
 
     # -- what the consumer thread brings
@@ -90,8 +92,8 @@ class Dispatch:
 
     def take(self, records: list[Record | Unreadable]) -> None:
         """New records."""
+        self._intake.probe_wanted = False  # first: arrived and still wanted would let another one through
         self._intake.arrive(len(records))
-        self._intake.probe_wanted = False
         now_s, wall_s = self._loop.time(), time.time()
         for record in records:
             if isinstance(record, Unreadable):
@@ -124,6 +126,8 @@ class Dispatch:
         if intake.open or self._draining:
             intake.probe_wanted = False
         self._set_alarm(now_s)
+        if self._draining and not self._in_flight and not self._requeuing:
+            self._quiet.set()
 
     def _may_start(self) -> bool:
         return not self._draining and len(self._in_flight) < self._limits.max_in_flight and not self._recorder_full()
@@ -164,7 +168,8 @@ class Dispatch:
             started_wall_s, started_s = time.time(), self._loop.time()
             answer = await self._ports.deliverer.post(self._ports.headers.make(record, started_wall_s), record.body)
             self._finish(record, answer, started_wall_s, started_s)
-        except Exception as error:  # noqa: BLE001 - a record forgotten by a fault of ours would be lost until a restart
+        except Exception as error:
+            # A record forgotten by a fault of ours would be lost until a restart.
             log.debug("attempt failed by a fault of ours", exc_info=error)
             self._ports.fatal(f"an attempt failed by a fault of the dispatcher: {type(error).__name__}: {error}")
 
@@ -197,7 +202,7 @@ class Dispatch:
         wording.log.info(wording.DELIVERED, record.transaction_id, self._limits.webhook_url, outcome.status)
         self._ports.recorder.add(outcome, record.position)
         resumed = self._gate.succeeded(record, record.transaction_id, started_s, now_s)
-        self._intake.release(len(record.body))
+        self._intake.release(record.size_bytes)
         if resumed is not None:
             self._say_resumed(resumed)
 
@@ -206,6 +211,7 @@ class Dispatch:
     ) -> None:
         (metrics.ATTEMPT_UNANSWERED if answer.status is None else metrics.ATTEMPT_REFUSED).inc()
         self._ports.recorder.add(outcome)
+        self._gate.failed()
         if answer.retry_after_s is not None:
             self._gate.hold_off(now_s + min(answer.retry_after_s, self._policy.retry_after_cap_s))
         if record.position.epoch not in self._live:
@@ -227,7 +233,7 @@ class Dispatch:
 
     def _exhausted(self, record: Record, answer: Answer, now_s: float) -> None:
         """The round is over: re-queue, and only the report of that completes the record; then pause."""
-        wait_s = self._policy.round_wait_s(record.round, answer.retry_after_s, random.random())  # noqa: S311
+        wait_s = self._policy.round_wait_s(answer.retry_after_s, random.random())  # noqa: S311
         due_wall_s = time.time() + wait_s
         wording.log.warning(wording.FAILED, record.transaction_id, self._limits.webhook_url, record.attempt)
         outcome = self._outcome(record, "requeued", due_wall_s)
@@ -250,7 +256,7 @@ class Dispatch:
 
     def _requeued(self, record: Record, outcome: Outcome) -> None:
         metrics.REQUEUED.inc()
-        # The moment of the report, not of the plan: a success recorded in between must not look older than this.
+        # The moment of the plan, not of this report: what the next round has recorded since is the newer state.
         self._ports.recorder.add(outcome, record.position)
         self._let_go(record)
 
@@ -260,14 +266,8 @@ class Dispatch:
         log.error(
             "unreadable record partition=%d offset=%d: %s", position.partition, position.offset, unreadable.reason
         )
-        headers: Headers = [
-            *unreadable.headers,
-            ("reason", unreadable.reason.encode()),
-            ("source", f"{self._limits.topic}:{position.partition}@{position.offset}".encode()),
-        ]
-        self._letter(
-            self._limits.dead_topic, unreadable.key, unreadable.value, headers, lambda: self._buried(unreadable)
-        )
+        key, value, headers = dead_letter(unreadable, self._limits.topic)
+        self._letter(self._limits.dead_topic, key, value, headers, lambda: self._buried(unreadable))
 
     def _buried(self, unreadable: Unreadable) -> None:
         metrics.DEAD.inc()
@@ -275,7 +275,7 @@ class Dispatch:
         if unreadable.transaction_id is not None:
             outcome = dead(unreadable.transaction_id, unreadable.position, unreadable.reason, time.time())
         self._ports.recorder.add(outcome, unreadable.position)
-        self._intake.release(len(unreadable.key or b"") + len(unreadable.value or b""))
+        self._intake.release(unreadable.size_bytes)
 
     def _letter(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, then: Callable[[], None]
@@ -293,7 +293,7 @@ class Dispatch:
 
     def _let_go(self, record: Record) -> None:
         self._gate.leave(record)
-        self._intake.release(len(record.body))
+        self._intake.release(record.size_bytes)
 
     def _outcome(self, record: Record, state: str, next_due_s: float | None) -> Outcome:
         return Outcome(
@@ -320,8 +320,8 @@ class Dispatch:
         if self._gate.phase is Phase.PAUSED:
             until_s = self._gate.paused_until_s
             wake_s = until_s if self._intake.probe_wanted and until_s is not None else self._gate.wake_s
-        elif len(self._in_flight) >= self._limits.max_in_flight:
-            return  # the next answer pumps
+        elif len(self._in_flight) >= self._limits.max_in_flight or self._recorder_full():
+            return  # the next answer or the next batch recorded pumps
         else:
             wake_s = self._schedule.next_due_s
         if wake_s == float("inf") or self._draining:
@@ -343,16 +343,19 @@ class Dispatch:
         """Starts nothing more and waits, until `by_s` on the loop's clock, for what is under way; whether it ended."""
         self._draining = True
         self.pump()
-        while (self._in_flight or self._requeuing) and self._loop.time() < by_s:
-            await asyncio.sleep(DRAIN_STEP_S)
-        return not (self._in_flight or self._requeuing)
+        try:
+            async with asyncio.timeout_at(by_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def status(self) -> dict[str, Any]:
         """What is where, for people and for the control room."""
         until_s = self._gate.paused_until_s
         return {
             "in_flight": len(self._in_flight),
-            "in_flight_ids": [record.transaction_id for record, _ in zip(self._in_flight, range(MAX_LISTED_IDS))],
+            "in_flight_ids": [record.transaction_id for record in islice(self._in_flight, MAX_LISTED_IDS)],
             "ready": self._schedule.new,
             "retrying": self._schedule.retrying,
             "parked": self._schedule.parked,

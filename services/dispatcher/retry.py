@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -29,6 +30,12 @@ class RetryPolicy:
     retry_after_cap_s: float
     """The longest `Retry-After` that is honoured."""
 
+    @property
+    def longest_wait_s(self) -> float:
+        """The longest that a transaction may wait for its next attempt: standing still for less is in order."""
+        last_s = min(self.backoff_s * 2.0 ** (self.max_attempts - 2), MAX_WAIT_S) if self.max_attempts > 1 else 0.0
+        return max(last_s, MAX_ROUND_WAIT_S, self.retry_after_cap_s) * (1 + JITTER)
+
     def wait_s(self, attempt: int, retry_after_s: float | None, chance: float) -> float | None:
         """Seconds until the next attempt after `attempt` (from 1) failed; None where the round is exhausted."""
         if attempt >= self.max_attempts:
@@ -36,13 +43,13 @@ class RetryPolicy:
         nominal_s = min(self.backoff_s * 2.0 ** (attempt - 1), MAX_WAIT_S)
         return self._with_retry_after(nominal_s, retry_after_s, chance)
 
-    def round_wait_s(self, round_number: int, retry_after_s: float | None, chance: float) -> float:
-        """Seconds until the first attempt of the next round after round `round_number` (from 1) was exhausted.
+    def round_wait_s(self, retry_after_s: float | None, chance: float) -> float:
+        """Seconds until the first attempt of the next round, after one was exhausted.
 
-        Goes on where the waits inside a round ended, and doubles with each round up to MAX_ROUND_WAIT_S.
+        Goes on where the waits inside a round ended, up to MAX_ROUND_WAIT_S, and is the same after every round: a
+        merchant that is down is spared by the pause, not by waits that grow until one event takes minutes.
         """
-        doublings = min(self.max_attempts - 1 + round_number - 1, 30)
-        nominal_s = min(self.backoff_s * 2.0**doublings, MAX_ROUND_WAIT_S)
+        nominal_s = min(self.backoff_s * 2.0 ** min(self.max_attempts - 1, 30), MAX_ROUND_WAIT_S)
         return self._with_retry_after(nominal_s, retry_after_s, chance)
 
     def _with_retry_after(self, nominal_s: float, retry_after_s: float | None, chance: float) -> float:
@@ -64,6 +71,9 @@ def parse_retry_after(value: str | None, now_s: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text) if len(text) <= 12 else MAX_WAIT_S
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # asctime's form names no zone and means UTC (RFC 9110 §5.6.7)
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - now_s)
     except (ValueError, OverflowError, IndexError, TypeError):
         return None

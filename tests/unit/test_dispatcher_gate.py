@@ -1,0 +1,181 @@
+"""The gate in front of the merchant, told the time by the test."""
+
+from services.dispatcher.gate import (
+    EVIDENCE_ATTEMPTS,
+    EVIDENCE_MAX_AGE_S,
+    RAMP_START,
+    RAMP_STEP,
+    Gate,
+    Paused,
+    Phase,
+    Resumed,
+)
+
+
+class Ticket:
+    def __init__(self):
+        self.ramp = 0
+
+
+def gate(*, pause_s=300.0, probe_interval_s=5.0, full=1000):
+    return Gate(pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=2.0, full=full)
+
+
+def paused_at(now_s, **settings):
+    made = gate(**settings)
+    assert made.exhausted(Ticket(), "culprit", now_s) == Paused(None)
+    assert made.phase is Phase.PAUSED
+    return made
+
+
+def admitted(made, tickets):
+    return [ticket for ticket in tickets if made.admit(ticket)]
+
+
+def test_nothing_is_attempted_in_a_pause():
+    assert not paused_at(100.0).admit(Ticket())
+
+
+def test_one_probe_leaves_per_interval():
+    made = paused_at(100.0)
+    assert not made.probe_due(104.9)
+    assert made.probe_due(105.0)
+    made.probe_sent(105.0)
+    assert [now_s for now_s in (105.1, 109.9, 110.0) if made.probe_due(now_s)] == [110.0]
+
+
+def test_the_first_success_anywhere_ends_the_pause():
+    made = paused_at(100.0)
+    assert made.succeeded(Ticket(), "winner", started_s=99.0, now_s=103.5) == Resumed(3.5, "winner")
+    assert made.phase is Phase.RAMP
+
+
+def test_a_pause_without_a_success_ends_after_its_whole_length():
+    made = paused_at(100.0)
+    assert made.tick(399.9) is None
+    assert made.tick(400.0) == Resumed(300.0, "culprit")
+
+
+def test_with_probe_interval_0_the_whole_pause_is_waited():
+    made = paused_at(100.0, probe_interval_s=0)
+    assert not made.probe_due(399.0)
+    assert made.wake_s == 400.0
+    made.hold_off(120.0)
+    assert not made.probe_due(399.0)
+    assert made.tick(400.0) == Resumed(300.0, "culprit")
+
+
+def test_a_second_exhausted_round_does_not_prolong_the_pause():
+    made = paused_at(100.0)
+    assert made.exhausted(Ticket(), "another", 200.0) is None
+    assert made.paused_until_s == 400.0
+
+
+def test_while_deliveries_succeed_a_pause_ends_as_it_starts():
+    made = gate()
+    made.succeeded(Ticket(), "recent", started_s=99.0, now_s=99.5)
+    assert made.exhausted(Ticket(), "unlucky", 100.0) == Paused("recent")
+    assert made.phase is Phase.OPEN
+    assert made.admit(Ticket())
+
+
+def fail(made, times):
+    for _ in range(times):
+        made.failed()
+
+
+def test_a_success_that_began_long_ago_is_no_evidence_however_late_it_came_back():
+    made = gate()
+    made.succeeded(Ticket(), "slow", started_s=100.0 - EVIDENCE_MAX_AGE_S - 0.1, now_s=99.9)
+    assert made.exhausted(Ticket(), "culprit", 100.0) == Paused(None)
+
+
+def test_a_merchant_that_mostly_fails_few_attempts_is_slow_and_not_paused():
+    made = gate()
+    made.succeeded(Ticket(), "one of the last", started_s=90.0, now_s=90.1)
+    fail(made, EVIDENCE_ATTEMPTS - 1)
+    assert made.exhausted(Ticket(), "unlucky", 100.0) == Paused("one of the last")
+
+
+def test_a_merchant_that_died_is_paused_after_as_many_failures_in_a_row():
+    made = gate()
+    made.succeeded(Ticket(), "the last", started_s=90.0, now_s=90.1)
+    fail(made, EVIDENCE_ATTEMPTS)
+    assert made.exhausted(Ticket(), "culprit", 100.0) == Paused(None)
+
+
+def test_many_failures_within_a_moment_of_a_success_are_a_merchant_that_answers():
+    made = gate()
+    made.succeeded(Ticket(), "recent", started_s=99.0, now_s=99.1)
+    fail(made, 10 * EVIDENCE_ATTEMPTS)
+    assert made.exhausted(Ticket(), "unlucky", 100.0) == Paused("recent")
+
+
+def test_an_older_success_never_replaces_newer_evidence():
+    made = gate()
+    made.succeeded(Ticket(), "new", started_s=99.0, now_s=99.1)
+    made.succeeded(Ticket(), "old", started_s=90.0, now_s=99.9)
+    assert made.exhausted(Ticket(), "unlucky", 100.0) == Paused("new")
+
+
+def test_a_probe_respects_the_silence_that_the_merchant_asked_for_until_it_answers_well():
+    made = paused_at(100.0)
+    made.hold_off(130.0)
+    made.hold_off(110.0)
+    assert not made.probe_due(129.0)
+    assert made.wake_s == 130.0
+    assert made.probe_due(130.0)
+    made.succeeded(Ticket(), "winner", 131.0, 131.5)
+    fail(made, EVIDENCE_ATTEMPTS)
+    made.exhausted(Ticket(), "culprit", 140.0)
+    assert made.probe_due(145.0)
+
+
+def test_after_a_pause_the_herd_comes_back_over_a_ramp():
+    made = paused_at(0.0)
+    made.tick(300.0)
+    crowd = [Ticket() for _ in range(100)]
+    inside = admitted(made, crowd)
+    assert len(inside) == RAMP_START
+    assert made.vacancies == 0
+    assert made.admit(inside[0]), "a transaction keeps its slot between its attempts"
+    made.succeeded(inside[0], "id", 301.0, 301.1)
+    assert made.vacancies == RAMP_STEP + 1
+    assert len(admitted(made, crowd[50:])) == RAMP_STEP + 1
+
+
+def test_a_merchant_still_dead_after_a_full_pause_sees_a_handful_and_the_next_pause():
+    made = paused_at(0.0)
+    made.tick(300.0)
+    inside = admitted(made, [Ticket() for _ in range(100)])
+    assert made.exhausted(inside[0], "culprit", 310.0) == Paused(None)
+    assert not any(made.admit(ticket) for ticket in inside)
+
+
+def test_a_slot_is_given_back_once_and_only_in_its_own_ramp():
+    made = paused_at(0.0)
+    made.tick(300.0)
+    inside = admitted(made, [Ticket() for _ in range(RAMP_START)])
+    made.leave(inside[0])
+    made.leave(inside[0])
+    assert made.vacancies == 1
+    made.exhausted(inside[1], "culprit", 310.0)
+    made.tick(610.0)
+    admitted(made, [Ticket() for _ in range(RAMP_START)])
+    made.leave(inside[2])
+    assert made.vacancies == 0
+
+
+def test_the_ramp_ends_in_full_work():
+    made = paused_at(0.0, full=20)
+    made.tick(300.0)
+    for number in range(3):
+        made.succeeded(Ticket(), "id", 301.0 + number, 301.5 + number)
+    assert made.phase is Phase.OPEN
+    assert made.vacancies is None
+    assert len(admitted(made, [Ticket() for _ in range(500)])) == 500
+
+
+def test_a_pause_of_no_length_is_over_at_the_next_look():
+    made = paused_at(100.0, pause_s=0.0)
+    assert made.tick(100.0) == Resumed(0.0, "culprit")
