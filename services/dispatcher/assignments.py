@@ -1,7 +1,7 @@
 """What the consumer thread knows of each partition it was given: an epoch, a tracker, and where the stream stands.
 
-Every assignment of a partition has an epoch of its own. A completion that carries another epoch belongs to an assignment
-that was revoked or lost; it is dropped, or it would commit somebody else's partition.
+Every assignment of a partition has an epoch of its own. A completion that carries another epoch belongs to an
+assignment that was revoked or lost; it is dropped, or it would commit somebody else's partition.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from services.dispatcher.fatal import is_fatal
 from services.dispatcher.metrics import STALE
 from services.dispatcher.record import Position
 from services.dispatcher.tracker import OffsetTracker
@@ -68,6 +69,7 @@ class Assignments:
         return {partition: assignment.epoch for partition, assignment in self._by_partition.items()}
 
     def __iter__(self) -> Iterator[int]:
+        """The partitions' numbers; they may change meanwhile."""
         return iter(tuple(self._by_partition))
 
     def items(self) -> list[tuple[int, Assignment]]:
@@ -75,6 +77,7 @@ class Assignments:
         return list(self._by_partition.items())
 
     def __len__(self) -> int:
+        """How many partitions this member has."""
         return len(self._by_partition)
 
     def get(self, partition: int) -> Assignment | None:
@@ -105,6 +108,15 @@ class Assignments:
         self.changes += 1
         for entry in partitions:
             self._by_partition.pop(entry.partition, None)
+
+    def restart(self, partition: int, offset: int) -> Assignment:
+        """The partition's stream went back to `offset`, below all that is known: another log has taken its place.
+
+        What is known of the offsets from there on, and every completion that is still to come, was about the old one.
+        """
+        self._epoch += 1
+        assignment = self._by_partition[partition] = Assignment(self._epoch, OffsetTracker(offset))
+        return assignment
 
     def complete(self, positions: Iterable[Position]) -> None:
         """Completes records of live assignments; the others are dropped and counted."""
@@ -139,7 +151,7 @@ class Assignments:
                     return list(answer)
             except KafkaException as error:
                 fault = error.args[0]
-                if fault.fatal():
+                if is_fatal(fault):
                     raise
             if not complained:
                 complained = True

@@ -1,7 +1,8 @@
 """The bitmap of completed offsets in a commit's metadata: printable text of at most 4096 bytes.
 
-`b1:<raw|zlib letter>:<crc32>:<base64>`. Bit k of the bytes (lowest bit first) stands for offset `(base & ~7) + k`, where base
-is the committed offset. Text that is not exactly this is ignored: the records are then delivered again, never skipped.
+`b1:<raw|zlib letter>:<crc32>:<base64>`. Bit k of the bytes (lowest bit first) stands for offset `(base & ~7) + k`,
+where base is the committed offset. Text that is not exactly this is ignored: the records are then delivered again,
+never skipped.
 """
 
 from __future__ import annotations

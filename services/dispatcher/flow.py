@@ -1,7 +1,7 @@
 """Which partitions are paused: reconciled against what should be, every turn of the consumer thread.
 
-The client keeps a partition's pause over revoke and assign, and a pause inside the rebalance callback drops its offset; so
-nothing here is done in callbacks, and after every change all partitions are set anew, whatever was thought of them.
+The client keeps a partition's pause over revoke and assign, and a pause inside the rebalance callback drops its offset;
+so nothing here is done in callbacks, and after every change all partitions are set anew, whatever was thought of them.
 """
 
 from __future__ import annotations

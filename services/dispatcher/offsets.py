@@ -103,11 +103,13 @@ class Committer:
         offsets = []
         for partition in partitions:
             assignment = self._assignments.get(partition)
-            if assignment is None or not assignment.dirty or assignment.tracker.base is None:
+            if assignment is None or not assignment.dirty:
+                continue
+            base = assignment.tracker.base
+            if base is None:
                 continue
             assignment.dirty = False
-            tracker = assignment.tracker
-            offsets.append(TopicPartition(self._topic, partition, tracker.base, tracker.metadata()))
+            offsets.append(TopicPartition(self._topic, partition, base, assignment.tracker.metadata()))
         return offsets
 
     def _forget_sent(self) -> None:

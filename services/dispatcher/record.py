@@ -16,6 +16,9 @@ Headers = list[tuple[str, bytes | None]]
 
 MAX_VALUE_BYTES: Final = 512 * 1024
 """Above anything that the API's 64 KiB can become in canonical form (a two-byte letter grows to six characters)."""
+MAX_DEAD_KEY_BYTES: Final = 1024
+MAX_DEAD_HEADERS_BYTES: Final = 64 * 1024
+"""With MAX_VALUE_BYTES well below what a producer may send (1 MB): a dead letter that Kafka refuses would never end."""
 MAX_NOT_BEFORE_MS: Final = 10 * 60 * 1000
 """A due time further ahead is somebody's wrong clock, and counts as this."""
 _MAX_ROUND: Final = 1_000_000
@@ -50,6 +53,11 @@ class Record:
     ramp: int = 0
     """The ramp in which it holds a slot (see `gate`); 0: none."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What it counts for in the bound of buffered bytes."""
+        return len(self.body)
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -61,6 +69,11 @@ class Unreadable:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts for in the bound of buffered bytes."""
+        return len(self.key or b"") + len(self.value or b"") + _size(self.headers)
 
 
 def read_record(
@@ -98,6 +111,29 @@ def requeue_headers(record: Record, not_before_ms: int) -> Headers:
         (FIRST_SEEN_HEADER, b"%d" % record.first_seen_ms),
         (NOT_BEFORE_HEADER, b"%d" % not_before_ms),
     ]
+
+
+def dead_letter(unreadable: Unreadable, topic: str) -> tuple[bytes | None, bytes | None, Headers]:
+    """Key, value and headers for the dead-letter topic: as they came from `topic`, cut to what any producer may send.
+
+    Added are `reason`, `source` (`topic:partition@offset`) and, where something was cut, `cut` with the sizes before.
+    """
+    position, key, value, headers = unreadable.position, unreadable.key, unreadable.value, unreadable.headers
+    sizes = len(key or b""), len(value or b""), _size(headers)
+    added: Headers = [
+        ("reason", unreadable.reason.encode()),
+        ("source", f"{topic}:{position.partition}@{position.offset}".encode()),
+    ]
+    if sizes[0] > MAX_DEAD_KEY_BYTES or sizes[1] > MAX_VALUE_BYTES or sizes[2] > MAX_DEAD_HEADERS_BYTES:
+        added.append(("cut", b"key of %d bytes, value of %d bytes, headers of %d bytes" % sizes))
+        key = key[:MAX_DEAD_KEY_BYTES] if key else key
+        value = value[:MAX_VALUE_BYTES] if value else value
+        headers = headers if sizes[2] <= MAX_DEAD_HEADERS_BYTES else []
+    return key, value, [*headers, *added]
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(text or b"") for name, text in headers)
 
 
 def _fault(transaction_id: str | None, value: bytes | None) -> str:

@@ -1,7 +1,7 @@
 """Sends records back to Kafka, or to the dead-letter topic, and says so only in their delivery reports.
 
-One thread owns the producer: produce, poll and flush are called from it alone (a second thread's call would wait until the
-first leaves the client).
+One thread owns the producer: produce, poll and flush are called from it alone (a second thread's call would wait until
+the first leaves the client).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from services.dispatcher.fatal import is_fatal
 from services.dispatcher.metrics import REQUEUE_FAILURES
 from services.dispatcher.record import Headers
 
@@ -26,6 +28,8 @@ IDLE_WAIT_S: Final = 0.2
 AGAIN_AFTER_S: Final = 1.0
 """How long a letter waits that Kafka did not take."""
 PARTITIONS_LOOKUP_S: Final = 2.0
+ANY_PARTITION: Final = -1
+"""The client chooses, by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +105,16 @@ class Requeuer:
     def _produce(self, producer: Producer, burst: list[Letter]) -> None:
         chosen: dict[str, int] = {}
         for letter in burst:
-            where = {}
-            if letter.spread:
-                if letter.topic not in chosen:
-                    chosen[letter.topic] = self._choose(producer, letter.topic)
-                where = {"partition": chosen[letter.topic]}
+            if letter.spread and letter.topic not in chosen:
+                chosen[letter.topic] = self._choose(producer, letter.topic)
             try:
                 producer.produce(
                     letter.topic,
                     value=letter.value,
                     key=letter.key,
-                    headers=letter.headers,
-                    on_delivery=lambda error, _, letter=letter: self._reported(error, letter),
-                    **where,
+                    headers=list(letter.headers),
+                    on_delivery=partial(self._reported, letter),
+                    partition=chosen[letter.topic] if letter.spread else ANY_PARTITION,
                 )
                 self._open += 1
             except BufferError:
@@ -124,18 +125,18 @@ class Requeuer:
                 self._try_again(letter, str(error))
 
     def _choose(self, producer: Producer, topic: str) -> int:
-        """One partition of `topic` at random; -1 (by key) while Kafka does not say how many there are."""
+        """One partition of `topic` at random; ANY_PARTITION while Kafka does not say how many there are."""
         if topic not in self._partitions:
             try:
                 count = len(producer.list_topics(topic, timeout=PARTITIONS_LOOKUP_S).topics[topic].partitions)
             except KafkaException:
-                return -1
+                return ANY_PARTITION
             if not count:
-                return -1
+                return ANY_PARTITION
             self._partitions[topic] = count
         return random.randrange(self._partitions[topic])  # noqa: S311 - spreads load, keeps no secret
 
-    def _reported(self, error: KafkaError | None, letter: Letter) -> None:
+    def _reported(self, letter: Letter, error: KafkaError | None, _: Message) -> None:
         """The delivery report.
 
         Failure policy: closed. Without a confirmation the letter is produced again: a duplicate at worst.
@@ -156,5 +157,5 @@ class Requeuer:
         self._again.append((now_s + AGAIN_AFTER_S, letter))
 
     def _judge(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self._on_fatal(f"the re-queue producer met a fatal error: {error.str()}")

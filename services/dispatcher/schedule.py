@@ -25,6 +25,7 @@ class Schedule:
         """Re-queued earlier, waiting for the time that their record names."""
 
     def __len__(self) -> int:
+        """How many records wait, those set aside included."""
         return len(self._heap) + len(self._aside)
 
     @property

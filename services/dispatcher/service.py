@@ -89,9 +89,13 @@ class Service:
         settings = self._settings
         await status.serve(settings.listen_host, settings.metrics_port, self.status)
         try:
-            if not await self._prepare():
-                return 0
-            return await self._work()
+            stopping = asyncio.ensure_future(self._stop.wait())
+            preparing = asyncio.ensure_future(self._prepare())
+            await asyncio.wait([stopping, preparing], return_when=asyncio.FIRST_COMPLETED)
+            if not preparing.done():
+                return 0  # a thread that still waits for a server is not waited for
+            await preparing
+            return await self._work(stopping)
         except FatalError as error:
             log.critical("%s", error)
             return 1
@@ -107,18 +111,18 @@ class Service:
             "committed": self._source.committed,
         }
 
-    async def _prepare(self) -> bool:
-        """Schema and topics, as soon as their servers answer; whether the end was not asked for meanwhile.
+    async def _prepare(self) -> None:
+        """Schema and topics, as soon as their servers answer.
 
         Failure policy: closed. Without both there is nothing to do but to wait; what waiting cannot heal is fatal.
         """
         settings = self._settings
         complained = False
-        while not self._stop.is_set():
+        while True:
             try:
                 await asyncio.to_thread(migrate, settings.conninfo)
                 await asyncio.to_thread(ensure_topics, settings, settings.member_name, timeout_s=TOPICS_TIMEOUT_S)
-                return True
+                return
             except TopicError as error:
                 raise FatalError(str(error)) from error
             except (psycopg.OperationalError, KafkaException, TimeoutError) as error:
@@ -127,18 +131,13 @@ class Service:
                     log.warning("waiting for Postgres and Kafka: %s", " ".join(str(error).split()))
             except psycopg.Error as error:
                 raise FatalError(f"the schema cannot be made: {' '.join(str(error).split())}") from error
-            try:
-                async with asyncio.timeout(RETRY_S):
-                    await self._stop.wait()
-            except TimeoutError:
-                pass
-        return False
+            await asyncio.sleep(RETRY_S)
 
     def _fatal(self, sentence: str) -> None:
         if not self._verdict.done():
             self._verdict.set_result(sentence)
 
-    async def _work(self) -> int:
+    async def _work(self, stopping: asyncio.Future[Any]) -> int:
         settings = self._settings
         intake = Intake(
             capacity=settings.max_in_flight + settings.max_waiting,
@@ -168,8 +167,7 @@ class Service:
         requeuer.start()
         source.start()
         log.info("dispatcher started url=%s topic=%s", settings.webhook_url, settings.kafka_topic)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({stopping, self._verdict}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, self._verdict], return_when=asyncio.FIRST_COMPLETED)
         if self._verdict.done():
             raise FatalError(self._verdict.result())
         await self._drain(dispatch, recorder, requeuer, source, sink)
@@ -226,7 +224,7 @@ class Service:
             sink,
             max_window=settings.max_window,
             commit_interval_s=settings.commit_interval_sec,
-            watchdog=Watchdog(settings.kafka_topic, intake, settings.stall_exit_sec),
+            watchdog=Watchdog(settings.kafka_topic, intake, _stall_exit_s(settings)),
         )
 
     def _recorded(self, positions: list[Position]) -> None:
@@ -273,6 +271,11 @@ def _limits(settings: DispatcherSettings) -> Limits:
 
 def _policy(settings: DispatcherSettings) -> RetryPolicy:
     return RetryPolicy(settings.max_retries, settings.retry_backoff_sec, settings.retry_after_cap_sec)
+
+
+def _stall_exit_s(settings: DispatcherSettings) -> float:
+    """Long waits that somebody asked for are no standstill: never shorter than one attempt and the wait after it."""
+    return max(settings.stall_exit_sec, 2 * (_policy(settings).longest_wait_s + settings.request_timeout_sec))
 
 
 def _gate(settings: DispatcherSettings) -> Gate:

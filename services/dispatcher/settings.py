@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
 from services.common.kafka import GROUP_ID
@@ -16,6 +16,7 @@ from services.common.settings import (
     Seconds,
     SecretSettings,
     ServiceSettings,
+    TopicName,
 )
 
 
@@ -41,7 +42,7 @@ class DispatcherSettings(ServiceSettings, SecretSettings, PostgresSettings, Kafk
 
     metrics_port: Port = 9102
     """/metrics, /healthz and /status."""
-    kafka_group_id: str = Field(GROUP_ID, pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    kafka_group_id: TopicName = GROUP_ID
     """The consumer group; its members share the partitions."""
     group_session_timeout_sec: Annotated[float, Field(ge=6, le=10)] = 6.0
     """How long a dead dispatcher keeps its partitions from other members (the brokers allow no less than 6)."""
@@ -60,7 +61,8 @@ class DispatcherSettings(ServiceSettings, SecretSettings, PostgresSettings, Kafk
     """Offsets of one partition between the oldest open record and the newest taken. Above 24,000 the bitmap of
     finished records may not fit into a commit, and a restart delivers the rest again."""
     stall_exit_sec: PositiveSeconds = 120.0
-    """Lag without any progress for this long, though Kafka answers, ends the process so that it is started anew."""
+    """Lag without any progress for this long, though Kafka answers, ends the process so that it is started anew. At
+    least twice the longest wait between two attempts, whatever is set here."""
 
     @field_validator("webhook_url")
     @classmethod
@@ -71,6 +73,12 @@ class DispatcherSettings(ServiceSettings, SecretSettings, PostgresSettings, Kafk
             raise ValueError("must be a URL such as http://127.0.0.1:5001/webhook_listener") from error
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("must be an http:// or https:// URL with a host")
-        if url.user or url.password:
-            raise ValueError("must not hold a user or a password: it is written to the log")
         return value
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        # Of the whole, not of the field: what a field refuses is shown.
+        url = URL(self.webhook_url)
+        if url.user or url.password:
+            raise ValueError("WEBHOOK_URL must not hold a user or a password: it is written to the log")
+        return self

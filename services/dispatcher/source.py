@@ -1,7 +1,7 @@
 """The consumer thread: the only one that touches the Kafka consumer.
 
-It polls, pauses, resumes, seeks and commits; it owns the trackers, so completions and rebalances can never overtake each
-other. The loop hears of batches, not messages; what it finishes comes back through `complete`.
+It polls, pauses, resumes, seeks and commits; it owns the trackers, so completions and rebalances can never overtake
+each other. The loop hears of batches, not messages; what it finishes comes back through `complete`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from services.dispatcher.assignments import Assignments
+from services.dispatcher.fatal import is_fatal
 from services.dispatcher.flow import Flow
 from services.dispatcher.intake import Intake
 from services.dispatcher.metrics import GAPS, SKIPPED
 from services.dispatcher.offsets import Committer
-from services.dispatcher.record import Position, Record, Unreadable, read_record
+from services.dispatcher.record import Headers, Position, Record, Unreadable, read_record
 from services.dispatcher.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,8 @@ class Source:
             while self._finish_by_s is None:
                 self._turn(consumer)
             self._leave(consumer, self._finish_by_s)
-        except Exception as error:  # noqa: BLE001 - a consumer thread that dies in silence is days of silence
+        except Exception as error:
+            # A consumer thread that dies in silence is days of silence.
             log.debug("consumer thread ended", exc_info=error)
             self._sink.fatal(f"the Kafka consumer failed: {type(error).__name__}: {error}")
 
@@ -145,7 +147,7 @@ class Source:
         changes = self._assignments.changes
         rest = consumer.consume(min(room, BATCH) - 1, 0)
         if self._assignments.changes != changes:
-            # A rebalance ran among these: which message belongs to which assignment is anybody's guess. Read them again.
+            # A rebalance ran among these: which message belongs to which assignment is anybody's guess. Read again.
             self._assignments.seek_all(consumer)
             return []
         return [message, *rest]
@@ -156,47 +158,59 @@ class Source:
         now_ms = int(time.time() * 1000)
         broken: set[int] = set()
         for message in messages:
-            if message.error() is not None:
-                self._erred(message.error())
+            error = message.error()
+            if error is not None:
+                self._erred(error)
                 continue
-            partition, offset = message.partition(), message.offset()
-            assignment = self._assignments.get(partition)
-            if assignment is None or partition in broken:
+            position = self._accept(consumer, message, broken)
+            if position is None:
                 continue
-            if not assignment.continues(offset):
-                # A gap is believed only when a second read shows it too; a client's slip must not become a loss.
-                broken.add(partition)
-                self._assignments.seek(consumer, partition)
-                continue
-            if assignment.gap_confirmed(offset):
-                GAPS.inc()
-                log.warning("offsets do not exist partition=%d next=%d", partition, offset)
-            if not assignment.tracker.add(offset):
-                SKIPPED.inc()
-                continue
-            position = Position(partition, offset, assignment.epoch)
-            record = read_record(
-                position, message.key(), message.value(), message.headers() or [], message.timestamp()[1], now_ms
-            )
+            record = _read(message, position, now_ms)
             batch.append(record)
-            size_bytes += len(message)
+            size_bytes += record.size_bytes
         self._watchdog.progress()
         if batch:
             self._intake.hand_over(len(batch), size_bytes)
             self._sink.records(batch)
             time.sleep(HAND_OVER_GAP_S)
 
-    def _on_assign(self, consumer: Consumer, partitions: list[object]) -> None:
+    def _accept(self, consumer: Consumer, message: Message, broken: set[int]) -> Position | None:
+        """The place of a message that is to be delivered; None where it is somebody else's, complete, or read again.
+
+        `broken` holds the partitions of which the rest of the batch is read again.
+        """
+        partition, offset = _place(message)
+        assignment = self._assignments.get(partition)
+        if assignment is None or partition in broken:
+            return None
+        if not assignment.continues(offset):
+            # A gap is believed only when a second read shows it too; a client's slip must not become a loss.
+            broken.add(partition)
+            self._assignments.seek(consumer, partition)
+            return None
+        if assignment.gap_confirmed(offset):
+            GAPS.inc()
+            log.warning("offsets do not exist partition=%d next=%d", partition, offset)
+        elif assignment.tracker.is_behind(offset):
+            log.warning("the log begins anew partition=%d next=%d: all of it is delivered", partition, offset)
+            assignment = self._assignments.restart(partition, offset)
+            self._changed()
+        if not assignment.tracker.add(offset):
+            SKIPPED.inc()
+            return None
+        return Position(partition, offset, assignment.epoch)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignments.assign(consumer, partitions, lambda: self._finish_by_s is not None)
         self._flow.forget()
         self._changed()
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[object]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._settle()
         self._commits.commit_now(consumer, partitions)
         self._on_lost(consumer, partitions)
 
-    def _on_lost(self, consumer: Consumer, partitions: list[object]) -> None:
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         del consumer
         self._assignments.remove(partitions)
         self._flow.forget()
@@ -209,7 +223,7 @@ class Source:
         self._sink.assigned(frozenset(live.values()), tuple(sorted(live)))
 
     def _erred(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self._sink.fatal(f"Kafka refuses this consumer for good: {error.str()} ({error.name()})")
             return
         now_s = time.monotonic()
@@ -226,3 +240,18 @@ class Source:
         except KafkaException as error:
             log.warning("the consumer did not close in order: %s", error)
         self._sink.left()
+
+
+def _place(message: Message) -> tuple[int, int]:
+    """Partition and offset: only a message that was never in Kafka lacks them, but the client's types cannot say so."""
+    return cast("tuple[int, int]", (message.partition(), message.offset()))
+
+
+def _read(message: Message, position: Position, now_ms: int) -> Record | Unreadable:
+    """The record in `message`. Headers that were consumed are pairs of text and bytes, whatever a producer may pass."""
+    try:
+        headers = cast("Headers", message.headers() or [])
+    except (SystemError, UnicodeError):
+        # What the client makes of a header's name that is not UTF-8. None of ours, and no reason not to deliver.
+        headers = []
+    return read_record(position, message.key(), message.value(), headers, message.timestamp()[1], now_ms)

@@ -45,23 +45,24 @@ class OffsetTracker:
         """Takes the stream's next `offset`; whether it is to be delivered.
 
         False where it is complete already, or still being worked on. Offsets between the expected one and this one do
-        not exist (control records, compaction, retention) and count as complete: callers make sure of that first.
-        An offset below the base (the stream was reset) makes everything from there on open again.
+        not exist (control records, compaction, retention) and count as complete: callers make sure of that first, and
+        of `is_behind`.
         """
         if not self._known:
             self._known = True
             self._base = self._next = offset
             self._origin = offset & ~7
-        if offset < self._base and offset < self._next:
-            self._rewind(offset)
-        elif offset < self._next:
-            self._next = max(self._next, offset + 1)
+        if offset < self._next:
             return False
         if offset > self._next:
             self._fill(max(self._next, self._base), offset)
             self._advance()
         self._next = offset + 1
         return offset >= self._base and not self._is_set(offset)
+
+    def is_behind(self, offset: int) -> bool:
+        """Whether the stream's next `offset` lies below all that is known: another log, for another tracker."""
+        return self._known and offset < self._base and offset < self._next
 
     def complete(self, offset: int) -> None:
         """Marks `offset` complete. One that was never added, or is complete already, changes nothing."""
@@ -123,18 +124,3 @@ class OffsetTracker:
         if below >= _COMPACT_BYTES:
             del self._bits[:below]
             self._origin += below << 3
-
-    def _rewind(self, offset: int) -> None:
-        origin = offset & ~7
-        if origin < self._origin:
-            self._bits[:0] = bytes((self._origin - origin) >> 3)
-            self._origin = origin
-        for index in range((offset - self._origin) >> 3, ((self._base - 1 - self._origin) >> 3) + 1):
-            first = self._origin + (index << 3)
-            keep = 0
-            for bit in range(8):
-                if first + bit >= self._base or first + bit < offset:
-                    keep |= 1 << bit
-            if index < len(self._bits):
-                self._bits[index] &= keep
-        self._base = self._next = offset

@@ -1,0 +1,271 @@
+"""What follows from each answer: attempts, re-queues, pauses, probes, the drain. The ports are lists."""
+
+import asyncio
+import time
+
+import pytest
+
+from services.dispatcher import wording
+from services.dispatcher.deliver import Answer
+from services.dispatcher.record import Position, Unreadable
+from tests.unit.dispatcher_ports import OK, REFUSED, URL, World, record, until
+
+
+async def test_a_delivery_is_recorded_with_the_place_that_it_finishes():
+    world = World()
+    world.take(record(7))
+    await until(lambda: world.recorder.finished)
+    [(outcome, finished)] = world.recorder.added
+    assert (outcome.state, outcome.status, outcome.attempt, outcome.round) == ("delivered", 200, 1, 1)
+    assert finished == Position(0, 7, 1)
+    assert (world.intake.held, world.dispatch.status()["in_flight"]) == (0, 0)
+
+
+async def test_every_attempt_carries_the_same_id_and_bytes_and_says_where_it_comes_from(caplog):
+    caplog.set_level("INFO")
+    world = World()
+    world.merchant.answer = lambda _: OK if len(world.merchant.attempts) == 3 else REFUSED
+    world.take(record(5))
+    await until(lambda: world.recorder.finished)
+    sent = world.merchant.attempts
+    assert {body for _, body in sent} == {b'{"n": 5}'}
+    assert len({(headers["webhook-id"], headers["X-HMAC-Signature"]) for headers, _ in sent}) == 1
+    assert [headers["X-Bruce-Attempt"] for headers, _ in sent] == ["1.1", "1.2", "1.3"]
+    assert {headers["X-Bruce-Record"] for headers, _ in sent} == {"0@5"}
+    assert world.recorder.states(5) == ["retrying", "retrying", "delivered"]
+    tid = record(5).transaction_id
+    assert f"Retrying webhook delivery tid={tid} attempt=2/3 after 0.0s backoff (exponential)" in caplog.messages
+
+
+async def test_a_waiting_transaction_keeps_nobody_else_waiting():
+    world = World(backoff_s=60.0)
+    world.merchant.answer = lambda number: REFUSED if number == 0 else OK
+    world.take(*(record(number) for number in range(50)))
+    await until(lambda: len(world.recorder.finished) == 49)
+    assert world.dispatch.status()["retrying"] == 1
+
+
+async def test_an_exhausted_record_is_complete_only_when_kafka_has_confirmed_its_requeue():
+    world = World()
+    world.merchant.answer = REFUSED
+    world.take(record(3))
+    await until(lambda: world.letters)
+    await asyncio.sleep(0.05)
+    assert world.recorder.finished == []
+    assert world.dispatch.status()["requeuing"] == 1
+    [letter] = world.letters
+    assert (letter.topic, letter.value, letter.spread) == ("payments", b'{"n": 3}', True)
+    headers = dict(letter.headers)
+    assert headers["round"] == b"2"
+    assert int(headers["not-before"]) > time.time() * 1000
+    await world.confirm(letter)
+    assert world.recorder.finished == [3]
+    assert world.recorder.states(3) == ["retrying"] * 3 + ["requeued"]
+    assert world.intake.held == 0
+
+
+async def test_a_record_that_is_not_due_yet_is_parked():
+    world = World()
+    world.take(record(1, not_before_ms=int(time.time() * 1000) + 60_000), record(2))
+    await until(lambda: world.recorder.finished == [2])
+    assert world.dispatch.status()["parked"] == 1
+
+
+async def test_a_failed_record_of_a_revoked_assignment_is_left_to_its_new_owner():
+    world = World(max_attempts=1)
+    world.merchant.answer = REFUSED
+    world.merchant.hold()
+    world.take(record(1), record(2, not_before_ms=int(time.time() * 1000) + 60_000))
+    await until(lambda: world.merchant.open)
+    world.dispatch.assigned(frozenset({2}), (1,))
+    world.merchant.release()
+    await until(lambda: world.recorder.added)
+    assert (world.letters, world.recorder.finished, world.intake.held) == ([], [], 0)
+
+
+async def test_a_record_that_comes_after_its_assignment_is_gone_is_not_delivered():
+    world = World()
+    world.take(record(1, epoch=99))
+    await asyncio.sleep(0.02)
+    assert (world.merchant.attempts, world.intake.held) == ([], 0)
+
+
+async def test_a_dead_merchant_pauses_everything_and_sees_one_probe_per_interval(caplog):
+    caplog.set_level("INFO")
+    world = World(probe_interval_s=0.2, max_attempts=1)
+    world.merchant.answer = REFUSED
+    world.take(*(record(number) for number in range(20)))
+    await until(lambda: len(world.letters) == 20)
+    assert world.dispatch.status()["paused"]
+    assert not world.intake.open
+    world.take(*(record(number) for number in range(20, 30)))
+    attempts, began_s = len(world.merchant.attempts), time.monotonic()
+    await until(lambda: len(world.merchant.attempts) == attempts + 3)
+    assert time.monotonic() - began_s > 0.35
+    world.merchant.answer = OK
+    await until(lambda: 29 in world.recorder.finished)
+    for letter in world.letters:
+        await world.confirm(letter)
+    assert sorted(world.recorder.finished) == list(range(30))
+    assert not world.dispatch.status()["paused"]
+    said = [entry.getMessage() for entry in caplog.records if entry.name == wording.log.name]
+    paused = [line for line in said if line.startswith("Consumer paused")]
+    assert len(paused) == 1
+    assert paused[0].startswith("Consumer paused (3 partitions). Waiting 1 minute before resuming. tid=00000000-")
+    assert sum(line.startswith("Consumer resumed after ") for line in said) == 1
+    assert sum("FAILED PERMANENTLY" in line for line in said) >= 20
+    assert any(line == f"✓ WEBHOOK DELIVERED SUCCESSFULLY tid={record(29).transaction_id} url={URL} status=200"
+               for line in said)  # fmt: skip
+
+
+async def test_where_nothing_waits_the_probe_is_one_record_from_kafka():
+    world = World(max_attempts=1)
+    world.merchant.answer = REFUSED
+    world.take(record(1))
+    await until(lambda: world.letters)
+    await world.confirm(world.letters[0])
+    await until(lambda: world.intake.probe_wanted)
+    assert world.intake.room() == 1
+    world.merchant.answer = OK
+    world.take(record(2))
+    assert not world.intake.probe_wanted
+    await until(lambda: world.recorder.finished == [1, 2])
+    assert world.intake.open
+
+
+async def test_a_success_that_was_under_way_ends_the_pause_at_once():
+    world = World(max_attempts=1, probe_interval_s=0)
+    world.merchant.answer = lambda number: REFUSED if number == 1 else OK
+    slow = asyncio.Event()
+    post = world.merchant.post
+
+    async def post_slowly(headers, body):
+        if body == b'{"n": 2}':
+            await slow.wait()
+        return await post(headers, body)
+
+    world.merchant.post = post_slowly
+    world.take(record(2), record(1))
+    await until(lambda: world.dispatch.status()["paused"])
+    slow.set()
+    await until(lambda: not world.dispatch.status()["paused"])
+
+
+async def test_with_probe_interval_0_nothing_is_tried_before_the_pause_is_over():
+    world = World(max_attempts=1, probe_interval_s=0, pause_s=0.3)
+    world.merchant.answer = REFUSED
+    world.take(record(1))
+    await until(lambda: world.letters)
+    world.merchant.answer = OK
+    world.take(record(2))
+    began_s = time.monotonic()
+    await until(lambda: 2 in world.recorder.finished)
+    assert time.monotonic() - began_s > 0.25
+
+
+async def test_a_merchant_that_asks_for_silence_gets_it():
+    world = World(probe_interval_s=0.02)
+    world.merchant.answer = Answer(429, None, 0.3)
+    world.take(record(1))
+    await until(lambda: world.merchant.attempts)
+    began_s = time.monotonic()
+    await until(lambda: len(world.merchant.attempts) == 2)
+    assert time.monotonic() - began_s > 0.25
+
+
+async def test_never_more_requests_are_open_than_allowed():
+    world = World(max_in_flight=5)
+    world.merchant.hold()
+    world.take(*(record(number) for number in range(40)))
+    await until(lambda: world.merchant.open == 5)
+    world.merchant.release()
+    await until(lambda: len(world.recorder.finished) == 40)
+    assert world.merchant.most_open == 5
+
+
+async def test_too_many_unrecorded_outcomes_stop_deliveries_and_room_lets_them_go_on():
+    world = World(max_unrecorded=10)
+    world.recorder.backlog = 10
+    world.take(record(1))
+    await asyncio.sleep(0.05)
+    assert world.merchant.attempts == []
+    assert world.intake.room() == 0
+    world.recorder.backlog = 9
+    world.dispatch.pump()
+    await until(lambda: world.recorder.finished == [1])
+    assert world.intake.open
+
+
+async def test_an_unreadable_record_is_complete_only_when_its_dead_letter_is_confirmed():
+    world = World()
+    world.take(Unreadable(Position(0, 4, 1), "why", record(4).transaction_id, b"key", b"value", [("a", b"b")]),
+               Unreadable(Position(0, 5, 1), "why", None, None, None, []))  # fmt: skip
+    assert world.recorder.finished == []
+    first, second = world.letters
+    assert (first.topic, first.key, first.value) == ("payments.dead", b"key", b"value")
+    assert ("reason", b"why") in first.headers
+    for letter in (second, first):
+        await world.confirm(letter)
+    assert world.recorder.finished == [5, 4]
+    assert world.recorder.states(4) == ["dead"]
+    assert world.intake.held == 0
+    assert world.intake.room() > 0
+
+
+async def test_the_drain_finishes_what_is_in_flight_and_starts_nothing():
+    world = World()
+    world.merchant.hold()
+    world.take(record(1))
+    await until(lambda: world.merchant.open)
+    draining = asyncio.create_task(world.dispatch.drain(asyncio.get_running_loop().time() + 5))
+    await asyncio.sleep(0)
+    world.take(record(2))
+    await asyncio.sleep(0.02)
+    assert not draining.done()
+    world.merchant.release()
+    assert await draining
+    assert world.merchant.numbers() == [1]
+    assert world.recorder.finished == [1]
+
+
+async def test_the_drain_waits_for_the_report_of_a_requeue():
+    world = World(max_attempts=1)
+    world.merchant.answer = REFUSED
+    world.take(record(1))
+    await until(lambda: world.letters)
+    draining = asyncio.create_task(world.dispatch.drain(asyncio.get_running_loop().time() + 5))
+    await asyncio.sleep(0.02)
+    assert not draining.done()
+    await world.confirm(world.letters[0])
+    assert await draining
+    assert world.recorder.finished == [1]
+
+
+async def test_the_drain_waits_no_longer_than_it_may():
+    world = World()
+    world.merchant.hold()
+    world.take(record(1))
+    await until(lambda: world.merchant.open)
+    assert not await world.dispatch.drain(asyncio.get_running_loop().time() + 0.05)
+    world.merchant.release()
+
+
+async def test_a_drain_with_nothing_under_way_is_over_at_once():
+    assert await World().dispatch.drain(asyncio.get_running_loop().time() + 5)
+
+
+async def test_a_fault_of_our_own_ends_the_process_instead_of_forgetting_a_record():
+    world = World()
+    world.merchant.answer = lambda _: 1 / 0
+    world.take(record(1))
+    await until(lambda: world.fatal)
+    assert "ZeroDivisionError" in world.fatal[0]
+
+
+@pytest.mark.parametrize("status", [199, 301, 302, 400, 404, 410, 429, 500])
+async def test_only_a_2xx_is_a_delivery(status):
+    world = World(max_attempts=1)
+    world.merchant.answer = Answer(status)
+    world.take(record(1))
+    await until(lambda: world.letters)
+    assert world.recorder.states(1) == ["retrying"]

@@ -1,0 +1,162 @@
+"""One HTTP attempt against a merchant that answers with raw bytes, or does not."""
+
+import asyncio
+import socket
+import struct
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from services.common.signing import Secrets
+from services.dispatcher.deliver import MAX_ANSWER_BYTES, AiohttpDeliverer, Answer, RequestHeaders
+from tests.unit.dispatcher_ports import record
+
+BODY = b'{"Transaction ID": "x"}'
+
+
+@asynccontextmanager
+async def merchant(talk, timeout_s=2.0):
+    """A deliverer, and the requests that a server has read which then lets `talk(writer)` answer."""
+    requests = []
+
+    async def serve(reader, writer):
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                requests.append((head, await reader.readexactly(len(BODY))))
+                await talk(writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    deliverer = AiohttpDeliverer(url, timeout_s=timeout_s, max_connections=5)
+    try:
+        yield deliverer, requests
+    finally:
+        await deliverer.close()
+        server.close()
+
+
+def says(text):
+    async def talk(writer):
+        writer.write(text)
+        await writer.drain()
+
+    return talk
+
+
+async def reset(writer):
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def hang(writer):
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_a_2xx_is_a_delivery_and_its_connection_is_used_again(status):
+    answer = b"HTTP/1.1 %d X\r\n%s\r\n" % (status, b"" if status == 204 else b"Content-Length: 0\r\n")
+    async with merchant(says(answer)) as (deliverer, requests):
+        for _ in range(3):
+            found = await deliverer.post({"a": "b"}, BODY)
+            assert (found, found.delivered) == (Answer(status), True)
+        assert [body for _, body in requests] == [BODY] * 3
+        assert requests[0][0].startswith(b"POST /hook HTTP/1.1\r\n")
+        assert len(deliverer._session.connector._conns) == 1
+
+
+async def test_a_redirect_is_a_failed_attempt_and_is_not_followed():
+    async with merchant(says(b"HTTP/1.1 307 X\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n")) as (one, requests):
+        assert (await one.post({}, BODY)).status == 307
+        assert len(requests) == 1
+
+
+async def test_a_refusal_says_when_to_come_again():
+    async with merchant(says(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno")) as (one, _):
+        assert await one.post({}, BODY) == Answer(429, None, 7.0)
+
+
+async def test_no_answer_in_time_is_a_timeout_and_takes_no_longer():
+    began_s = time.monotonic()
+    async with merchant(hang, timeout_s=0.2) as (one, _):
+        assert await one.post({}, BODY) == Answer(None, "timeout")
+    assert time.monotonic() - began_s < 2
+
+
+async def test_a_connection_that_is_reset_or_refused_is_a_failed_attempt():
+    async with merchant(reset) as (one, _):
+        assert await one.post({}, BODY) == Answer(None, "reset")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    deliverer = AiohttpDeliverer(f"http://127.0.0.1:{port}/", timeout_s=2, max_connections=1)
+    assert await deliverer.post({}, BODY) == Answer(None, "refused")
+    await deliverer.close()
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"SMTP ready\r\n\r\n", b"HTTP/1.1 abc X\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a" * 99_999]
+)
+async def test_whatever_a_merchant_says_is_an_answer_and_never_an_exception(garbage):
+    async with merchant(says(garbage), timeout_s=1.0) as (one, _):
+        found = await one.post({}, BODY)
+    assert found.status is None
+    assert found.error
+
+
+async def test_a_2xx_whose_body_breaks_off_is_a_delivery():
+    async def talk(writer):
+        await says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")(writer)
+        await asyncio.sleep(0.05)
+        await reset(writer)
+
+    async with merchant(talk) as (one, _):
+        assert await one.post({}, BODY) == Answer(200)
+
+
+async def test_of_an_endless_answer_little_is_read():
+    sent = 0
+
+    async def talk(writer):
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            sent += 0x10000
+            await writer.drain()
+
+    async with merchant(talk) as (one, _):
+        assert (await one.post({}, BODY)).delivered
+    assert sent < 200 * MAX_ANSWER_BYTES
+
+
+async def test_no_proxy_no_cookie_and_nothing_unasked_for_is_sent(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+    async with merchant(says(answer)) as (one, requests):
+        await one.post({"X-Ours": "1"}, BODY)
+        assert (await one.post({"X-Ours": "1"}, BODY)).delivered
+    head = requests[1][0].decode()
+    names = {line.split(":")[0].lower() for line in head.split("\r\n")[1:] if line}
+    assert names == {"host", "x-ours", "content-length"}
+
+
+def test_each_attempt_is_signed_anew_under_the_same_id():
+    secrets = Secrets.parse("first-secret-0123456789,second-secret-0123456789")
+    headers, one = RequestHeaders(secrets, "dispatcher"), record(9)
+    one.attempt = 1
+    first = headers.make(one, 1_800_000_000.9)
+    one.attempt, one.round = 2, 3
+    second = headers.make(one, 1_800_000_002.0)
+    assert first["webhook-id"] == second["webhook-id"] == one.transaction_id
+    assert first["X-HMAC-Signature"] == second["X-HMAC-Signature"]
+    assert (first["webhook-timestamp"], second["webhook-timestamp"]) == ("1800000000", "1800000002")
+    assert first["webhook-signature"] != second["webhook-signature"]
+    assert len(first["webhook-signature"].split()) == 2, "one per secret, so that either may be retired"
+    assert (first["X-Bruce-Attempt"], second["X-Bruce-Attempt"]) == ("1.1", "3.2")
+    for made in (first, second):
+        signed = made["webhook-id"], made["webhook-timestamp"], made["webhook-signature"], one.body
+        assert secrets.verify_webhook(*signed, now_s=1_800_000_000.0)
