@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple
 
 TRANSACTION_ID: Final = "Transaction ID"
 TIMESTAMP: Final = "Timestamp"
@@ -36,6 +37,7 @@ MAX_NAME_CHARS: Final = 200
 MAX_UPI_CHARS: Final = 255
 MAX_AMOUNT: Final = Decimal("1e15")
 """Far above any payment in rupees; keeps a hostile exponent from becoming a number of a million digits."""
+_MAX_DIGITS: Final = 1000
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
@@ -75,17 +77,33 @@ def canonical_bytes(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True).encode()
 
 
-def parse_body(body: bytes) -> dict[str, Any]:
+class Body(NamedTuple):
+    """What a body holds, before anything but its form was looked at."""
+
+    document: dict[str, Any]
+    """Of a key that stands twice, the last value. NaN and Infinity, which JSON does not know, are floats here:
+    `validate` takes neither in any field."""
+    faults: dict[str, str]
+    """The keys that stand more than once."""
+
+
+def parse_body(body: bytes) -> Body:
     """The JSON object in `body`.
 
     Raises:
-        InvalidEventError: not UTF-8, not JSON, not an object, a key that stands twice, NaN or Infinity, numbers or
-            nesting beyond what Python parses.
+        InvalidEventError: not UTF-8, not JSON, not an object, or nested deeper than Python parses.
     """
+    twice: list[str] = []
+
+    def gather(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Inner objects come first, the body's own last: what stays in `twice` is about the body's own keys. An inner
+        # object is a fault in any field, whatever it holds.
+        document = dict(pairs)
+        twice[:] = [] if len(document) == len(pairs) else _repeated(pairs)
+        return document
+
     try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
-    except InvalidEventError:
-        raise
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=gather, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise InvalidEventError("The body is not UTF-8 text.") from error
     except RecursionError as error:
@@ -94,24 +112,20 @@ def parse_body(body: bytes) -> dict[str, Any]:
         raise InvalidEventError(f"The body is not valid JSON: {error}.") from error
     if not isinstance(document, dict):
         raise InvalidEventError("The body must be a JSON object with the fields of one event.")
-    return document
+    return Body(document, dict.fromkeys(twice, "stands more than once"))
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise InvalidEventError("A field stands more than once.", dict.fromkeys(twice, "stands more than once"))
-    return document
+def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    return sorted(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
 
 
-def _no_constants(name: str) -> NoReturn:
-    raise InvalidEventError(f"{name} is not a JSON number.")
+def _integer(digits: str) -> int:
+    """As `int`, which refuses more than 4300 digits: of longer ones the beginning, as far beyond every limit."""
+    return int(digits[:_MAX_DIGITS])
 
 
-def validate(document: Mapping[str, Any]) -> Event:
-    """The event in `document`.
+def validate(document: Mapping[str, Any], found: Mapping[str, str] | None = None) -> Event:
+    """The event in `document`, unless faults were `found` in it before.
 
     Raises:
         InvalidEventError: with every faulty field and its reason, not just the first.
@@ -128,6 +142,7 @@ def validate(document: Mapping[str, Any]) -> Event:
             faults[column] = str(error)
     if document.keys() != _CHECKS.keys():
         faults.update({str(key): "is not a field of an event" for key in document if key not in _CHECKS})
+    faults.update(found or {})
     if faults:
         raise InvalidEventError(f"The event has {len(faults)} faulty field{'s' * (len(faults) > 1)}.", faults)
     return Event(**{_NAMES[column]: values[column] for column in COLUMNS}, canonical=canonical_bytes(document))

@@ -112,7 +112,7 @@ def ensure_topics(settings: KafkaSettings, client_id: str, *, timeout_s: float =
     """Makes the topics where they are missing and asserts that they are as the promise needs them.
 
     Raises:
-        TopicError: a topic with other replication, fewer in-sync replicas or unclean election.
+        TopicError: a topic with fewer partitions, other replication, other in-sync replicas or unclean election.
         KafkaException: Kafka did not answer within `timeout_s`.
     """
     admin = make_admin(settings, client_id)
@@ -161,6 +161,11 @@ def _assert_topics(
     for name in names:
         if name not in topics:
             continue  # made a moment ago, not in this broker's metadata yet
+        if name == settings.kafka_topic and len(topics[name].partitions) < settings.kafka_topic_partitions:
+            raise TopicError(
+                f"topic {name}: {len(topics[name].partitions)} partitions, "
+                f"must be at least {settings.kafka_topic_partitions} (KAFKA_TOPIC_PARTITIONS)"
+            )
         for number, partition in topics[name].partitions.items():
             if len(partition.replicas) != settings.kafka_replication_factor:
                 raise TopicError(

@@ -6,6 +6,7 @@ form; `extra={…}` adds fields that the JSON form carries beside it.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -35,7 +36,10 @@ class JsonFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace")
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace")
+        except orjson.JSONEncodeError:  # a lone surrogate or an integer beyond 64 bits, both from outside
+            return json.dumps(line, default=str)
 
 
 class PlainFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""Prometheus metrics: the names that several services or the control room share, and the port that serves them.
+"""Prometheus metrics: what several services or the control room share.
 
 Each service declares its own metrics in a `metrics` module of its package; what several use, or what the control room
 reads, is named here.
@@ -7,8 +7,6 @@ reads, is named here.
 from __future__ import annotations
 
 from typing import Final
-
-from prometheus_client import start_http_server
 
 LATENCY_BUCKETS_S: Final = (
     0.001,
@@ -30,15 +28,3 @@ LATENCY_BUCKETS_S: Final = (
     1800.0,
 )
 """From a loopback round trip to a merchant that was away for half an hour."""
-
-
-def serve(host: str, port: int) -> None:
-    """Serves the default registry on `http://host:port/metrics` from a daemon thread.
-
-    Raises:
-        SystemExit: the port is taken; the message names it.
-    """
-    try:
-        start_http_server(port, addr=host)
-    except OSError as error:
-        raise SystemExit(f"METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final
 
@@ -15,6 +16,10 @@ _LOCK_ID: Final = 0x6272756365
 """Any constant: the advisory lock that lets several starting members migrate at once."""
 
 _RETRY_S: Final = 0.5
+
+
+class SchemaError(RuntimeError):
+    """Postgres answers, and a migration does not apply. The message says why."""
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -53,14 +58,17 @@ def migrate(conninfo: str) -> list[str]:
     return applied
 
 
-def migrate_when_up(conninfo: str, stop: StopFlag) -> bool:
+def migrate_when_up(conninfo: str, stop: StopFlag, on_try: Callable[[], None] = lambda: None) -> bool:
     """`migrate`, repeated until Postgres answers: members may start in any order. False where `stop` came first.
 
+    `on_try` is called before each try: a sign that the member is alive and waits.
+
     Raises:
-        psycopg.Error: Postgres answers, and a file does not apply.
+        SchemaError: Postgres answers, and a file does not apply.
     """
     waiting = False
     while not stop.is_set():
+        on_try()
         try:
             migrate(conninfo)
         except psycopg.OperationalError as error:
@@ -69,6 +77,8 @@ def migrate_when_up(conninfo: str, stop: StopFlag) -> bool:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 log.warning("waiting for Postgres reason=%s", reason)
             stop.wait(_RETRY_S)
+        except psycopg.Error as error:
+            raise SchemaError(f"the schema cannot be brought up to date: {str(error).strip()}") from error
         else:
             return True
     return False

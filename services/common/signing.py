@@ -23,12 +23,18 @@ DISPATCHER_HEADER: Final = "X-Bruce-Dispatcher"
 
 TOLERANCE_S: Final = 300
 """How old or how far ahead a `webhook-timestamp` may be: the Standard Webhooks libraries' own tolerance."""
+_MAX_TIMESTAMP_CHARS: Final = 20
 
 MIN_SECRET_CHARS: Final = 16
 _PLACEHOLDERS: Final = (
     "changeme",
     "change-me",
     "change_me",
+    "changethis",
+    "change-this",
+    "change_this",
+    "secret-here",
+    "secret_here",
     "placeholder",
     "your-",
     "your_",
@@ -94,7 +100,10 @@ class Secrets:
 
     def verify_webhook(self, webhook_id: str, timestamp: str, signatures: str, body: bytes, *, now_s: float) -> bool:
         """Whether one of the space-separated `signatures` is right and `timestamp` close enough to `now_s`."""
-        if not (timestamp.isascii() and timestamp.isdigit()) or abs(now_s - int(timestamp)) > TOLERANCE_S:
+        # The length first: Python refuses to convert thousands of digits, with an exception.
+        if not (len(timestamp) <= _MAX_TIMESTAMP_CHARS and timestamp.isascii() and timestamp.isdigit()):
+            return False
+        if abs(now_s - int(timestamp)) > TOLERANCE_S:
             return False
         given = [part.encode() for part in signatures.split() if part.isascii()]
         good = [standard_signature([key], webhook_id, int(timestamp), body).encode() for key in self.keys]

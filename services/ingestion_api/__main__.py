@@ -19,13 +19,14 @@ from services.common.lanes import Lanes
 from services.common.lifecycle import StopFlag
 from services.common.outbox import SESSION_OPTIONS
 from services.common.postgres import Link
-from services.common.schema import migrate_when_up
+from services.common.schema import SchemaError, migrate_when_up
 from services.common.settings import load
 from services.ingestion_api.app import make_app
 from services.ingestion_api.group_commit import GroupCommit
 from services.ingestion_api.handover import Handover
 from services.ingestion_api.marking import Marking
 from services.ingestion_api.settings import ApiSettings
+from services.ingestion_api.store import WRITER_OPTIONS
 
 log = logging.getLogger("services.ingestion_api")
 
@@ -48,8 +49,12 @@ def main() -> int:
     stop = StopFlag()
     stop.install()
     os.nice(settings.api_nice)
-    if not migrate_when_up(settings.conninfo, stop):
-        return 0
+    try:
+        if not migrate_when_up(settings.conninfo, stop):
+            return 0
+    except SchemaError as error:
+        log.error("%s", error)
+        return 1
     handover = Handover(lambda on_error: _producer(settings, on_error), settings.kafka_topic, _lanes(settings))
     deadline_s = settings.postgres_deadline_sec
     marking = Marking(
@@ -60,7 +65,7 @@ def main() -> int:
         deadline_s=deadline_s,
     )
     store = GroupCommit(
-        Link(settings.conninfo, f"{settings.member_name} writer", deadline_s=deadline_s, options=SESSION_OPTIONS),
+        Link(settings.conninfo, f"{settings.member_name} writer", deadline_s=deadline_s, options=WRITER_OPTIONS),
         settings.member_name,
         deadline_s=deadline_s,
         max_events=settings.group_max_events,

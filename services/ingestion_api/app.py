@@ -81,7 +81,10 @@ def _answer(environ: dict[str, Any], secrets: Secrets, store: Store) -> Response
         transaction_id = event.transaction_id
         outcome = store.submit(event)
     except RefusedError as refused:
-        return _refuse(refused.status, refused.body, refused.reason, transaction_id)
+        answer = _refuse(refused.status, refused.body, refused.reason, transaction_id)
+        if refused.status == 413:
+            answer.headers["Connection"] = "close"  # the rest of the body is not read, and nobody shall wait for it
+        return answer
     except UnavailableError as error:
         answer = _refuse(503, _UNAVAILABLE, str(error), transaction_id)
         answer.headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -108,6 +111,8 @@ def _on_error(error: Exception) -> Response:
     """404, 405 and their like as JSON; anything unforeseen as a 500 that tells nothing of the inside."""
     if isinstance(error, HTTPException) and error.code is not None:
         answer = Response(error_body(error.description or error.name), error.code, content_type=_JSON)
+        if request.content_length:
+            answer.headers["Connection"] = "close"  # as for a 413
         for name, value in error.get_headers():
             if name.lower() != "content-type":
                 answer.headers[name] = value

@@ -36,6 +36,7 @@ class Marking:
         self._deadline_s = deadline_s
         self._unmarked: list[Report] = []
         self._due_s = 0.0
+        self._refused = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="marking", daemon=True)
 
@@ -84,9 +85,12 @@ class Marking:
             try:
                 done = self._link.run(partial(mark_published, by=self._member, reports=batch), until_s=until_s)
             except psycopg.Error as error:
-                log.debug("rows not marked, trying again reason=%s", error)
+                if not self._link.down and not self._refused:  # the link itself says that Postgres is away
+                    self._refused = True
+                    log.warning("Postgres refuses to mark rows, trying again reason=%s", str(error).strip())
                 self._due_s = time.monotonic() + _RETRY_S
                 return
+            self._refused = False
             del self._unmarked[: len(batch)]
             metrics.REPUBLISHED.inc(done.republished)
             metrics.UNMARKED.set(len(self._unmarked))

@@ -7,7 +7,11 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from services.common.event import Event
+from services.common.outbox import SESSION_OPTIONS
 from services.common.postgres import Connection
+
+WRITER_OPTIONS: Final = f"{SESSION_OPTIONS} -c synchronous_commit=on"
+"""For the session that commits: a 201 means "on disk", whatever the server's or the role's default is."""
 
 _INSERT: Final = """
 WITH given AS (

@@ -14,7 +14,7 @@ from services.common.lanes import Lanes
 from services.common.lifecycle import StopFlag
 from services.common.outbox import SESSION_OPTIONS
 from services.common.postgres import Link
-from services.common.schema import migrate_when_up
+from services.common.schema import SchemaError, migrate_when_up
 from services.common.settings import load
 from services.outbox_publisher.courier import Courier, ProducerFatalError
 from services.outbox_publisher.health import Heartbeat, serve
@@ -23,7 +23,8 @@ from services.outbox_publisher.settings import PublisherSettings
 
 log = logging.getLogger("services.outbox_publisher")
 _TOPIC_RETRY_S: Final = 1.0
-_TOPIC_TIMEOUT_S: Final = 10.0
+_TOPIC_TIMEOUT_S: Final = 3.0
+"""A signal is noticed between two tries only."""
 
 
 def main() -> int:
@@ -35,9 +36,11 @@ def main() -> int:
     heartbeat = Heartbeat()
     serve(settings.listen_host, settings.metrics_port, heartbeat.alive)
     try:
-        if not migrate_when_up(settings.conninfo, stop) or not _topics_when_up(settings, stop, heartbeat):
+        if not migrate_when_up(settings.conninfo, stop, heartbeat.beat):
             return 0
-    except TopicError as error:
+        if not _topics_when_up(settings, stop, heartbeat):
+            return 0
+    except (SchemaError, TopicError) as error:
         log.error("%s", error)
         return 1
     return _publish(settings, stop, heartbeat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+log = logging.getLogger(__name__)
 BEAT_MAX_S: Final = 30.0
 """A loop that was silent for so long hangs: each of its waits is far shorter."""
 
@@ -27,6 +29,17 @@ class Heartbeat:
     def alive(self) -> bool:
         """Whether it was, within BEAT_MAX_S."""
         return time.monotonic() - self._beat_s < BEAT_MAX_S
+
+
+class _Server(ThreadingHTTPServer):
+    """One that keeps quiet about callers that hang up in the middle."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Instead of the base's traceback on stderr."""
+        del request
+        log.debug("a scrape failed from=%s", client_address, exc_info=True)
 
 
 def serve(host: str, port: int, alive: Callable[[], bool]) -> None:
@@ -58,8 +71,7 @@ def serve(host: str, port: int, alive: Callable[[], bool]) -> None:
             """Scrapes are not logged."""
 
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = _Server((host, port), Handler)
     except OSError as error:
         raise SystemExit(f"METRICS_PORT: cannot listen on {host}:{port}: {error.strerror}") from error
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

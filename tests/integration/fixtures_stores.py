@@ -25,7 +25,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 ROOT = Path(__file__).parents[2]
 
 
-def until(condition, timeout_s=20.0, what="the condition"):
+def until(condition, timeout_s=60.0, what="the condition"):
     """Waits for `condition` to be true and returns its value."""
     end_s = time.monotonic() + timeout_s
     while True:

@@ -1,4 +1,4 @@
-import json
+import http.client
 import os
 import signal
 import threading
@@ -9,38 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from services.common.event import COLUMNS, canonical_bytes
+from services.common.event import canonical_bytes
 from services.common.postgres import Link
 from services.common.schema import migrate
-from services.common.signing import Secrets
 from services.ingestion_api.app import make_app
-from services.ingestion_api.group_commit import GroupCommit, UnavailableError
-from tests.integration.fixtures_stores import SECRET, free_port, service, until
+from services.ingestion_api.group_commit import UnavailableError
+from services.ingestion_api.store import WRITER_OPTIONS
+from tests.integration.fixtures_api import SECRETS, answers, counts, event, make_store, send
+from tests.integration.fixtures_stores import free_port, service, until
 
-pytest_plugins = ["tests.integration.fixtures_stores"]
-SECRETS = Secrets.parse(SECRET)
-
-
-def event(transaction_id=None, **changes):
-    return {
-        "Transaction ID": transaction_id or str(uuid.uuid4()),
-        "Timestamp": "2024-01-31 10:00:00",
-        "Sender Name": "Zoë, \"Z\" 'Iyer' \\ {}",
-        "Sender UPI ID": "zoe@okbank",
-        "Receiver Name": "आरव NULL",
-        "Receiver UPI ID": "aarav@okbank",
-        "Amount (INR)": 1250.5,
-        "Status": "SUCCESS",
-        **changes,
-    }
-
-
-def make_store(conninfo, member, *, deadline_s, after_commit=lambda rows: None):
-    link = Link(conninfo, "tests", deadline_s=deadline_s)
-    return GroupCommit(link, member, deadline_s=deadline_s, max_events=100, after_commit=after_commit)
+pytest_plugins = ["tests.integration.fixtures_stores", "tests.integration.fixtures_api"]
 
 
 @pytest.fixture
@@ -66,10 +45,6 @@ def post(client, document, body=None):
     return client.post(
         "/events", data=body, content_type="application/json", headers={"X-HMAC-Signature": SECRETS.sign(body)}
     )
-
-
-def counts(database):
-    return database.execute("SELECT (SELECT count(*) FROM payments), (SELECT count(*) FROM outbox_events)").fetchone()
 
 
 def test_an_acknowledged_event_lies_in_both_tables_byte_for_byte(client, database, handed):
@@ -128,36 +103,6 @@ def test_groups_with_the_same_ids_in_any_order_do_not_deadlock(postgres_conninfo
             writer.stop(5)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-text = st.text(min_size=1, max_size=30)
-near_events = st.builds(
-    lambda changes: event(**changes),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "Sender Name": text,
-            "Receiver Name": text,
-            "Sender UPI ID": st.builds("{}@{}".format, text, text),
-            "Amount (INR)": st.floats() | st.integers() | st.decimals().map(str) | text,
-            "Timestamp": st.datetimes().map(lambda at: f"{at:%Y-%m-%d %H:%M:%S}") | text,
-            "Transaction ID": st.uuids().map(str) | text,
-        },
-    ),
-)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(near_events | st.dictionaries(st.sampled_from(COLUMNS), json_values))
-def test_whatever_is_sent_the_answer_is_never_a_500(client, document):
-    answer = post(client, document, json.dumps(document).encode())
-    assert answer.status_code in (201, 400, 409), answer.data
-    assert answer.json
-
-
 def test_a_silent_postgres_is_a_503_within_the_deadline_and_heals(postgres_link, database):
     link, conninfo = postgres_link
     store = make_store(conninfo, "api-1", deadline_s=1.0)
@@ -204,37 +149,6 @@ def test_migrations_from_many_members_at_once_apply_once(postgres_conninfo):
     assert sum(applied, []) == ["0001_pipeline.sql"]  # noqa: RUF017  # eight short lists
     with psycopg.connect(postgres_conninfo, autocommit=True) as connection:
         connection.execute("DROP SCHEMA fresh CASCADE")
-
-
-@pytest.fixture
-def process(postgres_conninfo, kafka_settings, database, tmp_path):
-    """The real process, ready; `url` leads to it."""
-    port = free_port()
-    environment = {
-        "MEMBER_NAME": "ingestion-api-1",
-        "API_PORT": str(port),
-        "DATABASE_URL": postgres_conninfo,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka_settings.kafka_bootstrap_servers,
-        "KAFKA_TOPIC": kafka_settings.kafka_topic,
-    }
-    with service("services.ingestion_api", tmp_path, **environment) as running:
-        running.url = f"http://127.0.0.1:{port}"
-        running.environment = environment
-        until(lambda: answers(running.url), what="the API")
-        yield running
-
-
-def answers(url):
-    try:
-        return requests.get(f"{url}/readyz", timeout=5).ok
-    except requests.ConnectionError:
-        return False
-
-
-def send(url, document, session=requests):
-    body = canonical_bytes(document)
-    headers = {"X-HMAC-Signature": SECRETS.sign(body), "Content-Type": "application/json"}
-    return session.post(f"{url}/events", data=body, headers=headers, timeout=10)
 
 
 def test_accepted_events_reach_kafka_without_the_publisher_and_are_marked(process, database):
@@ -287,6 +201,21 @@ def test_unknown_paths_and_methods_are_json_and_name_the_replica(process):
         assert answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", "/events", 415), ("POST", "/nowhere", 404), ("PUT", "/events", 405)]
+)
+def test_a_refusal_never_breaks_the_next_request_on_its_connection(process, method, path, status):
+    """A body that nobody reads makes the server hang up, without a word where the answer did not announce it."""
+    caller = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
+    for _ in range(50):
+        caller.request(method, path, b"x" * 5000, {"Content-Type": "text/plain"})
+        answer = caller.getresponse()
+        answer.read()
+        assert answer.status == status
+        assert status == 415 or answer.getheader("Connection") == "close"
+    caller.close()
+
+
 def test_a_body_over_64_kib_is_a_413(process):
     headers = {"X-HMAC-Signature": "0" * 64, "Content-Type": "application/json"}
     assert requests.post(f"{process.url}/events", data=b"x" * 65537, headers=headers, timeout=5).status_code == 413
@@ -330,6 +259,26 @@ def test_a_missing_secret_and_a_wrong_number_are_named_at_start(tmp_path):
         assert "HMAC_SECRET" in text
         assert "API_THREADS" in text
         assert "Traceback" not in text
+
+
+def test_a_schema_that_cannot_be_applied_is_one_sentence(postgres_conninfo, database, tmp_path):
+    database.execute("CREATE SCHEMA occupied CREATE TABLE payments (id integer)")
+    occupied = postgres_conninfo + " options='-c search_path=occupied'"
+    with service("services.ingestion_api", tmp_path, MEMBER_NAME="api", DATABASE_URL=occupied) as running:
+        assert running.wait(20) == 1
+        assert "the schema cannot be brought up to date: relation" in running.log_text()
+        assert "Traceback" not in running.log_text()
+    database.execute("DROP SCHEMA occupied CASCADE")
+
+
+def test_a_201_means_on_disk_whatever_the_databases_default_is(postgres_conninfo, database):
+    [name] = database.execute("SELECT current_database()").fetchone()
+    database.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    writer = Link(postgres_conninfo, "tests", deadline_s=5.0, options=WRITER_OPTIONS)
+    shown = writer.run(lambda one: one.execute("SHOW synchronous_commit").fetchone(), until_s=time.monotonic() + 5)
+    writer.close()
+    database.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+    assert shown == ("on",)
 
 
 def test_a_stop_while_postgres_is_awaited_leaves_in_order(tmp_path):

@@ -194,7 +194,7 @@ def test_a_disk_that_is_full_is_a_503_and_never_a_200_until_there_is_room_again(
     ("variables", "status", "sentence"),
     [
         ({"FAILURE_RATE": "many"}, 2, "FAILURE_RATE: Input should be a valid number"),
-        ({"HMAC_SECRET": ""}, 2, "HMAC_SECRET: HMAC_SECRET is not set; make one with"),
+        ({"HMAC_SECRET": ""}, 2, "HMAC_SECRET: is not set; make one with"),
         ({"LEDGER_PATH": "/proc/ledger.jsonl"}, 1, "LEDGER_PATH: cannot open /proc/ledger.jsonl"),
     ],
 )

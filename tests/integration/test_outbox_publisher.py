@@ -10,6 +10,7 @@ from services.common.lanes import Lanes
 from services.common.lifecycle import StopFlag
 from services.common.outbox import SESSION_OPTIONS, Report, mark_published
 from services.common.postgres import Link
+from services.common.schema import migrate_when_up
 from services.common.settings import KafkaSettings
 from services.outbox_publisher.courier import Courier
 from services.outbox_publisher.leases import claim, release, release_own
@@ -239,6 +240,31 @@ def test_with_kafka_away_it_says_so_once_claims_nothing_and_leaves_in_order(
     assert pending(database) == 10
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("away", ["Postgres", "Kafka"])
+def test_a_stop_while_a_server_is_awaited_leaves_in_order(postgres_conninfo, kafka_settings, tmp_path, away, number):
+    nobody = f"127.0.0.1:{free_port()}"
+    change = {
+        "Postgres": {"DATABASE_URL": f"postgresql://bruce@{nobody}/bruce"},
+        "Kafka": {"KAFKA_BOOTSTRAP_SERVERS": nobody},
+    }[away]
+    with publisher(postgres_conninfo, kafka_settings, tmp_path, **change) as running:
+        until(lambda: f"waiting for {away}" in running.log_text(), what="the wait")
+        running.send_signal(number)
+        assert running.wait(10) == 0
+        assert running.log_text().count(f"waiting for {away}") == 1
+        assert "Traceback" not in running.log_text()
+
+
+def test_a_publisher_that_waits_for_postgres_is_alive():
+    beats = []
+    stop = StopFlag()
+    assert not migrate_when_up(
+        f"host=127.0.0.1 port={free_port()}", stop, lambda: beats.append(1) or (len(beats) == 3 and stop.set())
+    )
+    assert len(beats) == 3
+
+
 def test_a_cut_connection_to_postgres_costs_nothing(database, postgres_link, kafka_settings, tmp_path):
     link, conninfo = postgres_link
     with publisher(conninfo, kafka_settings, tmp_path, OUTBOX_BATCH_SIZE="20") as running:
@@ -260,6 +286,9 @@ def test_a_topic_made_wrong_and_a_lease_too_short_are_named(postgres_conninfo, k
     with publisher(postgres_conninfo, kafka_settings, tmp_path, "wrong", **wrong) as running:
         assert running.wait(30) == 1
         assert "min.insync.replicas is 2, must be 1" in running.log_text()
+    with publisher(postgres_conninfo, kafka_settings, tmp_path, "few", KAFKA_TOPIC_PARTITIONS="4") as running:
+        assert running.wait(30) == 1
+        assert "3 partitions, must be at least 4 (KAFKA_TOPIC_PARTITIONS)" in running.log_text()
     with publisher(postgres_conninfo, kafka_settings, tmp_path, "short", OUTBOX_LEASE_SEC="5") as running:
         assert running.wait(30) == 2
         assert "OUTBOX_LEASE_SEC" in running.log_text()

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,43 @@ def test_all_faulty_fields_are_named_at_once():
     assert set(answer["fields"]) == {*COLUMNS, "Colour"}
 
 
+def test_a_key_that_stands_twice_and_a_nan_hide_no_other_fault():
+    body = b'{"Amount (INR)": NaN, "Status": "SUCCESS", "Status": "FAILED", "Colour": 1, "Colour": 2, "Timestamp": []}'
+    status, answer = refusal(body, SECRETS.sign(body))
+    assert status == 400
+    assert set(answer["fields"]) == {*COLUMNS, "Colour"}
+    assert answer["fields"]["Status"] == answer["fields"]["Colour"] == "stands more than once"
+    assert answer["fields"]["Amount (INR)"] == "must be finite"
+    assert answer["fields"]["Sender Name"] == "is missing"
+
+
+def test_a_key_that_stands_twice_is_refused_even_with_the_same_value():
+    body = canonical_bytes(EVENT)[:-1] + b', "Status": "SUCCESS"}'
+    for signature in (SECRETS.sign(body), SECRETS.sign(canonical_bytes(EVENT))):
+        status, answer = refusal(body, signature)
+        assert (status, answer["fields"]) == (400, {"Status": "stands more than once"})
+
+
+def test_the_keys_of_an_inner_object_are_not_taken_for_the_events_own():
+    body = canonical_bytes({**EVENT, "Status": {}}).replace(b"{}", b'{"Sender Name": 1, "Sender Name": 2}')
+    status, answer = refusal(body, SECRETS.sign(body))
+    assert (status, set(answer["fields"])) == (400, {"Status"})
+
+
+@pytest.mark.parametrize("digits", [400, 5000, 60_000])
+def test_a_number_of_thousands_of_digits_is_a_fault_of_its_field_alone(digits):
+    body = canonical_bytes({**EVENT, "Amount (INR)": 77}).replace(b"77", b"7" * digits)
+    status, answer = refusal(body, SECRETS.sign(body))
+    assert (status, answer["fields"]) == (400, {"Amount (INR)": "must lie between 1e-18 and 1e15"})
+
+
+def test_a_body_full_of_repeated_keys_costs_no_more_than_another():
+    body = b"{" + b",".join(b'"%x":1,"%x":1' % (number, number) for number in range(3500)) + b"}"
+    started_s = time.process_time()
+    assert len(parse_body(body).faults) == 3500
+    assert time.process_time() - started_s < 0.2, "it was 0.5 s where each key was counted by itself"
+
+
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/jsonx", "multipart/form-data"])
 def test_another_content_type_is_answered_415(content_type):
     assert refusal(b"{}", content_type=content_type)[0] == 415
@@ -141,7 +179,7 @@ documents = st.dictionaries(st.sampled_from([*COLUMNS, "Other"]), json_values) |
 @given(st.binary(max_size=300) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_whatever_the_bytes_parsing_ends_in_a_document_or_a_sentence(body):
     try:
-        assert isinstance(parse_body(body), dict)
+        assert isinstance(parse_body(body).document, dict)
     except InvalidEventError as error:
         assert error.sentence
 

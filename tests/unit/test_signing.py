@@ -58,7 +58,7 @@ def test_a_replayed_webhook_is_refused(off_s):
     assert not secrets.verify_webhook(*values, now_s=now_s + off_s)
 
 
-@pytest.mark.parametrize("timestamp", ["", "-5", "1e9", "soon", "१७००००००००"])
+@pytest.mark.parametrize("timestamp", ["", "-5", "1e9", "soon", "१७००००००००", "9" * 5000])
 def test_a_timestamp_that_is_no_number_is_refused_without_an_exception(timestamp):
     assert not Secrets.parse(OLD).verify_webhook(ID, timestamp, "v1,aaaa", BODY, now_s=1_700_000_000)
 

@@ -1,0 +1,99 @@
+"""The hand-over against a producer that behaves as told: it never waits and never raises, whatever comes."""
+
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from services.common.lanes import Lanes
+from services.ingestion_api.handover import Handover
+from services.ingestion_api.store import Accepted
+
+
+class Producer:
+    """Takes `room` records; `report` ends one as acknowledged, or with an error."""
+
+    def __init__(self, on_error):
+        self.on_error = on_error
+        self.room = 1_000_000
+        self.error = None
+        self.taken = []
+        self.due = []
+
+    def produce(self, topic, *, value, key, partition, timestamp, on_delivery):
+        if self.error is not None:
+            raise KafkaException(self.error)
+        if len(self.taken) >= self.room:
+            raise BufferError("Local: Queue full")
+        self.taken.append(SimpleNamespace(key=key, value=value, partition=partition, on_delivery=on_delivery))
+
+    def report(self, one, error=None):
+        message = SimpleNamespace(key=one.key.encode, partition=lambda: one.partition, offset=lambda: 7)
+        self.due.append(lambda: one.on_delivery(error, message))
+
+    def poll(self, timeout_s):
+        due, self.due = self.due, []
+        for call in due:
+            call()
+
+
+@pytest.fixture
+def handover():
+    producers = []
+
+    def make(on_error):
+        producers.append(Producer(on_error))
+        return producers[-1]
+
+    made = Handover(make, "topic", Lanes(3))
+    made.producers = producers
+    return made
+
+
+def rows(count, begin=0):
+    return [Accepted(str(number), b"%d" % number, 5) for number in range(begin, begin + count)]
+
+
+def test_a_group_goes_to_one_partition_and_the_next_group_to_the_next(handover):
+    handover.send(rows(10))
+    handover.send(rows(10, 10))
+    [producer] = handover.producers
+    assert [one.partition for one in producer.taken] == [0] * 10 + [1] * 10
+    assert [one.value for one in producer.taken] == [row.canonical for row in rows(20)]
+
+
+def test_what_a_full_queue_does_not_take_is_left_to_the_publisher_without_a_wait(handover):
+    handover.producers[0].room = 4
+    handover.send(rows(10))
+    assert len(handover.producers[0].taken) == 4
+    assert handover._lanes.in_flight == 4, "only what was taken is waited for"
+    assert handover.reports(0) == []
+
+
+def test_only_a_delivery_report_without_an_error_counts_as_published(handover):
+    handover.send(rows(2))
+    [producer] = handover.producers
+    assert handover.reports(0) == []
+    producer.report(producer.taken[0])
+    producer.report(producer.taken[1], KafkaError(KafkaError._MSG_TIMED_OUT))
+    assert [(report.transaction_id, report.offset) for report in handover.reports(0)] == [("0", 7)]
+
+
+def test_with_all_brokers_down_a_group_costs_one_probe_per_partition_and_no_more(handover):
+    [producer] = handover.producers
+    producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    for begin in range(0, 100, 10):
+        handover.send(rows(10, begin))
+    assert sorted(one.partition for one in producer.taken) == [0, 1, 2]
+    assert not handover.kafka_answers
+
+
+def test_a_fatal_error_makes_another_producer_and_its_rows_are_the_publishers(handover):
+    handover.send(rows(3))
+    old = handover.producers[0]
+    old.error = KafkaError(KafkaError._FATAL, "fenced", fatal=True)
+    handover.send(rows(3, 3))
+    handover.send(rows(3, 6))
+    assert [one.key for one in old.taken] == ["0", "1", "2"]
+    assert [one.key for one in handover.producers[1].taken] == ["6", "7", "8"]
+    assert handover._lanes.in_flight == 3
