@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from control_room.reports.figures import Figures, figures
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
 from control_room.runs.behaviour import failure_rate
+from control_room.runs.meter import Meter
 from control_room.runs.prove import prove
-from control_room.stack.runtime import MemberStatus, Runtime
+from control_room.stack.runtime import Runtime
 from control_room.verify import Verdict
 
-SAMPLE_EVERY_S: Final = 2.0
-"""How often memory is looked at: rare enough that looking costs the members nothing that shows."""
 _POLL_S: Final = 0.2
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
@@ -141,9 +139,9 @@ def _measure(
     )
     folder = begin_run(endpoints, options, state_dir / "runs")
     replay = BackgroundReplay(runtime, folder)
-    meter = Meter(runtime)
-    began_at, client_cpu_s = time.time(), time.process_time()
+    meter = Meter(runtime.name, state_dir)
     meter.start()
+    began_at, client_cpu_s = time.time(), time.process_time()
     try:
         replay.start()
         while replay.running:
@@ -167,49 +165,7 @@ def _measure(
         delivered=delivered,
         sending_s=max(1e-9, summary.elapsed_s),
         until_delivered_s=max(1e-9, last_at - began_at),
-        cpu_s=meter.cpu_s(),
+        cpu_s=meter.cpu_s,
         client_cpu_s=client_cpu_s,
         peak_memory_bytes=meter.peak_memory_bytes,
     )
-
-
-class Meter:
-    """CPU and memory of each member, from `start` to `stop`; looks now and then, in a thread."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._first: dict[str, MemberStatus] = {}
-        self._last: dict[str, MemberStatus] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
-        self.peak_memory_bytes: dict[str, int] = {}
-
-    def start(self) -> None:
-        """Takes the first look, and goes on looking."""
-        self._look()
-        self._first = dict(self._last)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Takes the last look."""
-        self._over.set()
-        self._thread.join()
-        self._look()
-
-    def cpu_s(self) -> dict[str, float]:
-        """CPU-seconds of each member between the two; from its start on where it was started anew meanwhile."""
-        used = {}
-        for name, last in self._last.items():
-            first = self._first.get(name)
-            before = first.cpu_s if first is not None and first.started_at_s == last.started_at_s else 0.0
-            used[name] = max(0.0, last.cpu_s - before)
-        return used
-
-    def _run(self) -> None:
-        while not self._over.wait(SAMPLE_EVERY_S):
-            self._look()
-
-    def _look(self) -> None:
-        for member in self._runtime.status():
-            self._last[member.name] = member
-            self.peak_memory_bytes[member.name] = max(self.peak_memory_bytes.get(member.name, 0), member.memory_bytes)
