@@ -42,6 +42,17 @@ class _Calm(logging.Filter):
 
 
 _client_log.addFilter(_Calm())
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client that met `error` will do nothing more.
+
+    Error callbacks say it with a flag; a fenced static member hears it from `poll`, as an error whose flag is not set
+    and whose code is `_FATAL`.
+    """
+    return error.fatal() or error.code() == KafkaError._FATAL
+
+
 RETENTION_MS: Final = 7 * 24 * 3600 * 1000
 """Longer than the longest outage that anyone should have to survive."""
 GROUP_ID: Final = "bruce-dispatcher"

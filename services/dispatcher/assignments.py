@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from services.dispatcher.fatal import is_fatal
+from services.common.kafka import is_fatal
 from services.dispatcher.metrics import STALE
 from services.dispatcher.record import Position
 from services.dispatcher.tracker import OffsetTracker

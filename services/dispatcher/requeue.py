@@ -18,7 +18,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from services.dispatcher.fatal import is_fatal
+from services.common.kafka import is_fatal
 from services.dispatcher.metrics import REQUEUE_FAILURES
 from services.dispatcher.record import Headers
 

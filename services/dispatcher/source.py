@@ -15,8 +15,8 @@ from typing import Final, Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from services.common.kafka import is_fatal
 from services.dispatcher.assignments import Assignments
-from services.dispatcher.fatal import is_fatal
 from services.dispatcher.flow import Flow
 from services.dispatcher.intake import Intake
 from services.dispatcher.metrics import GAPS, SKIPPED

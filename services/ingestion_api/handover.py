@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from services.common.kafka import is_fatal
 from services.common.lanes import Lanes
 from services.common.outbox import Report
 from services.ingestion_api import metrics
@@ -126,7 +127,7 @@ class Handover:
         self._reported.append((error, message))
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             if not self._replace:
                 log.error("the Kafka producer failed for good, making another reason=%s", error)
             self._replace = True

@@ -12,6 +12,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from services.common.kafka import is_fatal
 from services.common.lanes import Lanes
 from services.common.outbox import Report
 from services.outbox_publisher import metrics
@@ -127,7 +128,7 @@ class Courier:
             self._say(self._lanes.open, str(error))
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self._fatal = error
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._lanes.all_down(time.monotonic())
