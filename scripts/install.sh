@@ -18,8 +18,10 @@ done
 
 if command -v uv >/dev/null 2>&1; then
     say "Installing with uv into $venv ..."
-    [ -x "$venv/bin/python" ] || uv venv --quiet --python "${python:->=3.11}" "$venv"
-    UV_CONSTRAINT=constraints.txt VIRTUAL_ENV=$PWD/$venv uv pip install --quiet -e "$what"
+    # Where there is no Python that fits, uv fetches one: a version that every pinned package has wheels for.
+    good "$venv/bin/python" || { rm -rf "$venv" && uv venv --quiet --seed --python "${python:-3.13}" "$venv"; }
+    export UV_CONSTRAINT=constraints.txt UV_BUILD_CONSTRAINT=constraints.txt
+    VIRTUAL_ENV=$PWD/$venv uv pip install --quiet -e "$what"
     exit 0
 fi
 
@@ -33,6 +35,7 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 1
 fi
 say "Installing with pip into $venv ..."
-[ -x "$venv/bin/python" ] && good "$venv/bin/python" || "$python" -m venv --clear "$venv"
-# As an environment variable the pins hold for the build's own requirements too.
-PIP_CONSTRAINT=$PWD/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet -e "$what"
+good "$venv/bin/python" || "$python" -m venv --clear "$venv"
+# As an environment variable the pins hold for the build's own requirements too. It takes a list with spaces between,
+# so no path of this machine may stand in it.
+PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet -e "$what"

@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def resolved(requirements: list[str]) -> dict[str, str]:
     """Canonical name and version of each distribution that pip would install for `requirements`."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    report = subprocess.run([*command, *requirements], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found = (item["metadata"] for item in json.loads(report)["install"])
+    done = subprocess.run([*command, *requirements], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit("constraints.txt stays as it was: pip could not resolve the requirements (see above)")
+    found = (item["metadata"] for item in json.loads(done.stdout)["install"])
     return {re.sub(r"[-_.]+", "-", item["name"]).lower(): item["version"] for item in found}
 
 

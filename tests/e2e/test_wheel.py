@@ -1,5 +1,4 @@
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -10,15 +9,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_wheel_alone_starts_the_stack_from_another_folder(tmp_path):
     """Dataset, SQL and templates come with the wheel: nothing of the checkout is needed."""
-    wheels = tmp_path / "wheels"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
-    (wheel,) = wheels.glob("bruce_control-*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run(
-        [python, "-m", "pip", "--quiet", "install", "--constraint", ROOT / "constraints.txt", wheel], check=True
-    )
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("bruce_control-*.whl")
+    subprocess.run([*pip, "install", "--constraint", ROOT / "constraints.txt", wheel], check=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     bruce = Bruce(tmp_path / "state", str(python.with_name("bruce-control")), elsewhere, FAILURE_RATE="0")

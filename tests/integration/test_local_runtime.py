@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import requests
 
-from control_room.stack.local import postgres, processes, takedown
+from control_room.stack.local import postgres, postgres_as_root, processes, takedown
 from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import MEMBERS, NotRunningError, StackError, State
 from tests.integration.conftest import clean_environment
@@ -162,6 +162,7 @@ def test_a_name_that_is_no_member_is_refused_with_those_there_are(stack):
 def test_the_stack_outlives_whoever_started_it(make_stack):
     """Two stacks side by side, too: the other one is started by a process that is gone when we look."""
     runtime = make_stack()
+    _as_if_an_up_was_killed_early(runtime)
     program = (
         "import sys; from pathlib import Path; from control_room.stack.local import LocalRuntime; "
         "LocalRuntime(Path(sys.argv[1])).up(print)"
@@ -178,6 +179,14 @@ def test_the_stack_outlives_whoever_started_it(make_stack):
     assert all(one.ready for one in runtime.status())
     _supervisor_killed_is_noticed_and_put_right(runtime)
     _data_survives_a_down_and_goes_with_volumes(runtime)
+
+
+def _as_if_an_up_was_killed_early(runtime):
+    """supervisord runs, and the `up` that has started it had no time to note that."""
+    runtime.layout.prepare()
+    runtime._supervisor.start(clean_environment())
+    with pytest.raises(NotRunningError):
+        runtime.endpoints()
 
 
 def _supervisor_killed_is_noticed_and_put_right(runtime):
@@ -291,7 +300,7 @@ def test_as_root_postgres_runs_from_a_checkout_that_only_root_may_enter(monkeypa
     shared = Path(tempfile.mkdtemp(prefix="bruce-shared-"))
     shared.chmod(0o755)
     monkeypatch.setattr(postgres, "_packaged", lambda: hidden / "pginstall")
-    monkeypatch.setattr(postgres, "_shared_folders", lambda: (shared,))
+    monkeypatch.setattr(postgres_as_root, "_bases", lambda: (shared,))
     layout = Layout(tmp_path / "state")
     layout.prepare()
     try:
@@ -302,7 +311,25 @@ def test_as_root_postgres_runs_from_a_checkout_that_only_root_may_enter(monkeypa
         assert shared in place.data.parents
         again = postgres.locate(layout, lambda said: pytest.fail(f"copied again: {said}"))
         assert again == place
+        other = Layout(tmp_path / "other")
+        postgres.locate(other, print)
+        other.state.mkdir()
         postgres.forget(layout)
         assert not place.data.exists()
+        assert place.install.exists(), "another stack needs it"
+        postgres.forget(other)
+        assert not shared.exists(), "the last stack takes along what all of them shared"
     finally:
-        shutil.rmtree(shared)
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as somebody else")
+def test_a_start_that_failed_and_whose_state_was_deleted_leaves_nothing_for_good(monkeypatch, tmp_path):
+    shared = tmp_path / "shared"
+    monkeypatch.setattr(postgres_as_root, "_bases", lambda: (shared,))
+    failed, kept, last = (Layout(tmp_path / name) for name in ("failed", "kept", "last"))
+    for one in (failed, kept, last):
+        postgres.locate(one, print)
+    (shared / "stacks" / kept.key / "data").mkdir()  # data is never deleted behind its owner's back
+    postgres.forget(last)
+    assert [path.name for path in (shared / "stacks").iterdir()] == [kept.key]

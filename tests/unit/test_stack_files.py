@@ -1,6 +1,7 @@
 import configparser
 import json
 import re
+import shlex
 import shutil
 import stat
 
@@ -160,6 +161,11 @@ def test_the_supervisors_configuration_names_every_member_and_no_secret():
         assert (program["stdout_logfile_maxbytes"], program["stdout_logfile_backups"]) == ("10000000", "2")
 
 
+@pytest.mark.parametrize("path", ["/a b/c", "/it's", '/say "x"', "/back\\slash", "/50%s $HOME ;#é"])
+def test_any_folder_name_reaches_the_members_as_it_is(path):
+    assert shlex.split(f'python "{supervision._quoted(path)}/nginx.spec.json"') == ["python", f"{path}/nginx.spec.json"]
+
+
 def test_ends_that_nobody_asked_for_are_counted_since_the_supervisor_started(tmp_path):
     log = tmp_path / "supervisord.log"
     log.write_text(
@@ -187,8 +193,12 @@ def test_every_name_of_the_templates_is_filled_in_and_nginxs_own_stay(tmp_path):
         templates.render("nginx/nginx.conf.template", {})
 
 
+def a_broker(folder):
+    return kafka.Broker(java.Java(folder / "java", 25, "x"), (folder / "a.jar",), folder, folder, folder, {})
+
+
 def test_brokers_are_configured_for_what_the_promise_needs(tmp_path):
-    broker = kafka.Broker(java.Java(tmp_path / "java", 25, "x"), (tmp_path / "a.jar",), tmp_path, tmp_path)
+    broker = a_broker(tmp_path)
     broker.configure(PORTS)
     for number, name in enumerate(BROKERS, 1):
         lines = (tmp_path / name / "server.properties").read_text().splitlines()
@@ -199,7 +209,29 @@ def test_brokers_are_configured_for_what_the_promise_needs(tmp_path):
         assert f"EXTERNAL://127.0.0.1:{PORTS[name]}" in found["advertised.listeners"]
     (tmp_path / "a,b").mkdir()
     with pytest.raises(StackError, match="comma"):
-        kafka.Broker(broker.java, broker.jars, tmp_path / "a,b", tmp_path).configure(PORTS)
+        a_broker(tmp_path / "a,b").configure(PORTS)
+
+
+def test_a_class_cache_is_kept_until_its_java_is_gone(tmp_path):
+    (tmp_path / "java").touch()
+    for name, owner in (("gone", tmp_path / "no-java"), ("other", tmp_path / "java")):
+        (tmp_path / f"broker-{name}.aot").touch()
+        (tmp_path / f"broker-{name}.java").write_text(str(owner))
+    (tmp_path / "fresh").write_text("classes")
+    broker = a_broker(tmp_path)
+    broker._keep(tmp_path / "fresh")
+    assert broker._class_cache.read_text() == "classes"
+    kept = {path.stem for path in tmp_path.glob("broker-*")}
+    assert kept == {"broker-other", broker._class_cache.stem}
+
+
+def test_a_cache_folder_that_cannot_be_made_is_a_sentence(tmp_path, layout):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StackError, match="set BRUCE_CACHE to a folder of yours"),
+        plan._choosing({"BRUCE_CACHE": str(tmp_path / "file" / "cache")}),
+    ):
+        pass
 
 
 def test_cluster_ids_are_sixteen_bytes_and_never_look_like_an_option():

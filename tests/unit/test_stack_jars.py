@@ -1,4 +1,5 @@
 import hashlib
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -100,3 +101,17 @@ def test_a_maven_repository_on_this_machine_saves_the_download(repository, provi
         target.write_bytes(body if "part1" not in path else b"another build")
     provide()
     assert {path.rpartition("/")[2].removesuffix(".sha1") for path in repository.asked} == {"part1-1.0.jar"}
+
+
+def test_what_a_killed_fetch_left_goes_and_what_another_is_fetching_stays(provide, tmp_path):
+    folder = tmp_path / "cache" / "kafka-4.3.1"
+    nobody = 2**22 + 1  # above the highest pid there is
+    dead = (folder / f".staging-{nobody}", folder / f".part0-1.0.jar.{nobody}")
+    alive = (folder / f".staging-{os.getppid()}", folder / f".part0-1.0.jar.{os.getppid()}")
+    for staging, partial in (dead, alive):
+        staging.mkdir(parents=True)
+        (staging / "half.jar").write_bytes(b"half")
+        partial.write_bytes(b"half")
+    provide()
+    assert not any(path.exists() for path in dead)
+    assert all(path.exists() for path in alive)

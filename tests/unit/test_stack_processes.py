@@ -89,6 +89,19 @@ def test_survivors_of_a_dead_members_group_are_remnants_of_it(tmp_path, family):
     assert takedown.remnants(layout, "nginx") == []
 
 
+def test_a_process_that_got_a_members_pid_is_never_signalled(tmp_path, family):
+    process, everyone = family
+    layout = Layout(tmp_path)
+    layout.prepare()
+    mark = processes.start_mark(process.pid) + "1"
+    layout.pid_file("nginx").write_text(json.dumps({"pid": process.pid, "mark": mark}))
+    assert takedown.thaw(layout, "nginx") == []
+    takedown.kill_remnants(layout, ["nginx"])
+    takedown.clean_orphans(layout, lambda said: pytest.fail(said))
+    assert process.poll() is None
+    assert not any(processes.is_gone(one) for one in everyone)
+
+
 def test_memory_and_processor_time_count_the_whole_tree(family):
     process, _ = family
     used = processes.usage(psutil.Process(process.pid))

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from control_room.stack.local.layout import read_json, write_json
 from control_room.stack.runtime import Narrate, StackError
@@ -68,6 +72,7 @@ def provide(cache: Path, environ: Mapping[str, str], narrate: Narrate) -> list[P
     missing = [jar for jar in jars if not _sound(folder / jar.filename, jar, manifest)]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         _fetch_all(missing, folder, environ, narrate)
     fresh = {jar.filename: _stamp(folder / jar.filename) for jar in jars}
     if fresh != manifest:
@@ -112,6 +117,16 @@ def _fetch_all(missing: list[Jar], folder: Path, environ: Mapping[str, str], nar
                 future.result()
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a fetch that was killed has left: its names end in the pid that it had."""
+    for left in folder.glob(".*"):
+        pid = re.search(r"[-.](\d+)$", left.name)
+        if pid and not psutil.pid_exists(int(pid[1])):
+            shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
 
 
 def _tell_progress(done: int, total: int, last: int, narrate: Narrate) -> int:
@@ -161,7 +176,9 @@ def _download(jar: Jar, staging: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = str(reason).rpartition(": ")[2] if reason else " ".join(str(error).split())
+    return text[:160] or type(error).__name__
 
 
 def pin(write: Callable[[str], Any]) -> None:

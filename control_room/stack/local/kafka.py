@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from control_room.stack.local import templates
+from control_room.stack.local import errands, templates
 from control_room.stack.local.java import Java
 from control_room.stack.local.ports import HOST, is_free
 from control_room.stack.runtime import BROKERS, Narrate, StackError
@@ -46,6 +47,10 @@ class Broker:
     """One folder per broker lies here."""
     cache: Path
     """The user's cache: the class cache is kept there, for all stacks."""
+    run_dir: Path
+    """Where formats and the training run are noted while they run."""
+    environ: Mapping[str, str]
+    """Their environment: the members' own, so that the class cache fits them."""
 
     @property
     def _class_cache(self) -> Path:
@@ -89,10 +94,10 @@ class Broker:
         shutil.rmtree(home / "data", ignore_errors=True)  # half a format, from an `up` that was interrupted
         config = str(home / "server.properties")
         command = [*self._command(*self._cached()), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", config]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False)
-        if done.returncode:
-            said = " / ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
-            raise StackError(f"cannot format {home.name}: {said}")
+        errand, timeout_s = f"format-{home.name}", _FORMAT_TIMEOUT_S
+        status, said = errands.run(self.run_dir, errand, command, env=self.environ, timeout_s=timeout_s)
+        if status:
+            raise StackError(f"cannot format {home.name}: {' / '.join(said[-3:])}")
 
     def train(self, narrate: Narrate) -> None:
         """Makes the class cache where there is none: runs one broker by itself and keeps what it has loaded.
@@ -104,16 +109,28 @@ class Broker:
             return
         since = time.monotonic()
         narrate("keeping Kafka's classes ready for quicker starts (once)")
-        self.cache.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob("training-*"):  # by an `up` that was killed
+            shutil.rmtree(left, ignore_errors=True)
         try:
             with tempfile.TemporaryDirectory(prefix="training-", dir=self.folder) as folder:
                 fresh = Path(folder) / "fresh.aot"
                 self._train_in(Path(folder), fresh)
-                shutil.move(fresh, self._class_cache.with_suffix(".part"))
-                self._class_cache.with_suffix(".part").replace(self._class_cache)
+                self._keep(fresh)
             narrate(f"Kafka's classes are ready ({time.monotonic() - since:.0f} s)")
         except (OSError, StackError, subprocess.SubprocessError) as error:
             narrate(f"that did not work, so the brokers start without: {error}")
+
+    def _keep(self, fresh: Path) -> None:
+        """Puts a class cache in its place, and drops those whose Java is gone (66 MB for each deleted environment)."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        part = self.cache / f".{self._class_cache.name}.{os.getpid()}"
+        shutil.move(fresh, part)
+        self._class_cache.with_suffix(".java").write_text(str(self.java.executable), encoding="utf-8")
+        part.replace(self._class_cache)
+        for owner in self.cache.glob("broker-*.java"):
+            if not Path(owner.read_text(encoding="utf-8")).exists():
+                owner.with_suffix(".aot").unlink(missing_ok=True)
+                owner.unlink(missing_ok=True)
 
     def _train_in(self, folder: Path, fresh: Path) -> None:
         ports = (_any_port(31_100), _any_port(31_300), _any_port(31_500))
@@ -121,15 +138,11 @@ class Broker:
         self._format_one(folder, new_cluster_id())
         config = str(folder / "server.properties")
         command = [*self._command(f"-XX:AOTCacheOutput={fresh}"), "kafka.Kafka", config]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-            try:
-                _wait_started(process, folder / "log")
-                process.send_signal(signal.SIGTERM)  # the cache is written on the way out
-                process.wait(_TRAINING_TIMEOUT_S)
-            finally:
-                process.kill()
-                process.wait()
+        log = folder / "log"
+        with errands.running(self.run_dir, "training", command, env=self.environ, output=log) as process:
+            _wait_started(process, log)
+            process.send_signal(signal.SIGTERM)  # the cache is written on the way out
+            process.wait(_TRAINING_TIMEOUT_S)
         if not fresh.is_file():
             raise StackError("Java wrote no class cache")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from control_room.stack.local import environment, jars, java, kafka, nginx, ports, postgres, record, views
-from control_room.stack.local.layout import Layout, write_json
+from control_room.stack.local.layout import Layout, write_json, write_private
 from control_room.stack.local.record import StackRecord
-from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate
+from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate, StackError
 
 SERVICES: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
 
@@ -40,7 +40,8 @@ class Plan:
         """The brokers, with Kafka's jars at hand. Raises StackError where these cannot be had."""
         cache = jars.cache_dir(self.environ)
         found = jars.provide(cache, self.environ, narrate)
-        return kafka.Broker(java.find(self.environ), tuple(found), self.layout.kafka_dir, cache)
+        runtime, system = java.find(self.environ), environment.system(self.environ)
+        return kafka.Broker(runtime, tuple(found), self.layout.kafka_dir, cache, self.layout.run_dir, system)
 
     def write_specs(self, brokers: kafka.Broker) -> None:
         """Writes what every member but the services is started with."""
@@ -93,7 +94,6 @@ def make(layout: Layout, environ: Mapping[str, str], replaced: Mapping[str, Sequ
     place = postgres.locate(layout, narrate)
     if not record.kept_postgres_password(layout):
         place.remove_data()  # of a state folder that was deleted by hand: nobody knows its password any more
-        place = postgres.locate(layout, narrate)
     has_data = place.has_data()
     password = record.postgres_password(layout, environ, has_data=has_data)
     secret = record.hmac_secret(layout, environ)
@@ -153,9 +153,14 @@ def _tell_moved(chosen: Mapping[str, int], narrate: Narrate) -> None:
 def _choosing(environ: Mapping[str, str]) -> Iterator[Path]:
     """The list of this user's stacks, held for oneself: two that start at once must not choose the same ports."""
     folder = jars.cache_dir(environ)
-    folder.mkdir(parents=True, exist_ok=True)
     registry = folder / "stacks"
-    descriptor = os.open(folder / "stacks.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "stacks.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StackError(
+            f"cannot write in the cache folder {folder}: {error.strerror}; set BRUCE_CACHE to a folder of yours"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield registry
@@ -165,9 +170,8 @@ def _choosing(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _register(registry: Path, state: Path) -> None:
     """Adds this stack to the list and drops those whose state folder is gone."""
+    known: list[str] = []
     with contextlib.suppress(FileNotFoundError):
         known = registry.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in known if line != str(state) and (Path(line) / "stack.json").is_file()]
-        registry.write_text("\n".join([*kept, str(state)]) + "\n", encoding="utf-8")
-        return
-    registry.write_text(f"{state}\n", encoding="utf-8")
+    kept = [line for line in known if line != str(state) and (Path(line) / "stack.json").is_file()]
+    write_private(registry, "\n".join([*kept, str(state)]) + "\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from control_room.stack.local import bringup, faults, plan, postgres, record, takedown, views
+from control_room.stack.local import bringup, errands, faults, plan, postgres, record, takedown, views
 from control_room.stack.local.layout import Layout
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.record import StackRecord
@@ -55,21 +55,31 @@ class LocalRuntime:
         """Starts what is not running; returns when every member is ready."""
         self.layout.prepare()
         with self._locked("up"):
-            if self._supervisor.alive():
-                started = self._plan_of_running(narrate)
-            else:
-                takedown.clean_orphans(self.layout, narrate)
-                started = plan.make(self.layout, self._environ, self._commands, narrate)
-                started.brokers(narrate)  # without Kafka's jars nothing is started at all
-                bringup.configure(started)
-                self._supervisor.start(self._environ)
-                started.record.but(started=True).save(self.layout)
+            errands.end_all(self.layout)
+            started = self._plan_of_running(narrate) or self._begin(narrate)
             faults.thaw(self.layout, views.frozen(self.layout))
             bringup.BringUp(started, self._supervisor, self._probes_for(started.record), narrate).run()
 
-    def _plan_of_running(self, narrate: Narrate) -> plan.Plan:
-        """The plan that the running stack was started by: an `up` changes nothing about it."""
-        found = self._record()
+    def _begin(self, narrate: Narrate) -> plan.Plan:
+        """Starts a supervisord that has everything to start the members with; ends what an earlier one has left."""
+        with contextlib.suppress(NotRunningError):
+            takedown.stop_all(self.layout, self._supervisor, narrate)
+        takedown.clean_orphans(self.layout, narrate)
+        fresh = plan.make(self.layout, self._environ, self._commands, narrate)
+        fresh.brokers(narrate)  # without Kafka's jars nothing is started at all
+        bringup.configure(fresh)
+        self._supervisor.start(self._environ)
+        fresh.record.but(started=True).save(self.layout)
+        return fresh
+
+    def _plan_of_running(self, narrate: Narrate) -> plan.Plan | None:
+        """The plan that the running stack was started by: an `up` changes nothing about it. None where none runs.
+
+        A supervisord without a record is one whose `up` was killed before it could note that it has started it.
+        """
+        found = StackRecord.load(self.layout)
+        if found is None or not found.started or not self._supervisor.alive():
+            return None
         if plan.settings_sum(self._environ, self._commands or found.replaced) != found.settings_sum:
             narrate("the stack is running with other settings than these; take it down first to change them")
         place = postgres.locate(self.layout, narrate)
@@ -165,13 +175,20 @@ class LocalRuntime:
 
     @contextlib.contextmanager
     def _locked(self, what: str) -> Iterator[None]:
-        """Holds the stack for `up` or `down`; a second one that comes meanwhile is told so."""
-        descriptor = os.open(self.layout.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Holds the stack for `up` or `down`; a second one that comes meanwhile is told so.
+
+        A file that cannot be read or written (no permission, no room) becomes a StackError that names it.
+        """
         try:
-            _wait_for(lambda: _try_lock(descriptor), what, self.layout.state)
-            yield
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self.layout.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                _wait_for(lambda: _try_lock(descriptor), what, self.layout.state)
+                yield
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise StackError(f"`{what}` cannot go on: {error.strerror or error}{where}") from error
 
 
 def _try_lock(descriptor: int) -> bool:

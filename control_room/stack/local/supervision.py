@@ -101,7 +101,7 @@ def _program(member: str) -> list[str]:
     group = "false" if member in API_REPLICAS else "true"
     return [
         f"[program:{member}]",
-        f'command="%(ENV_BRUCE_PYTHON)s" -I -S "%(ENV_BRUCE_LAUNCH)s" "%(ENV_BRUCE_RUN)s/{member}.spec.json"',
+        f'command="%(ENV_BRUCE_PYTHON)s" -I -S "%(ENV_BRUCE_LAUNCH)s" "%(ENV_BRUCE_SPECS)s/{member}.spec.json"',
         "autostart=false",
         "autorestart=unexpected",
         "exitcodes=0",
@@ -117,6 +117,11 @@ def _program(member: str) -> list[str]:
         f"stdout_logfile_maxbytes={LOG_BYTES}",
         f"stdout_logfile_backups={LOG_FILES - 1}",
     ]
+
+
+def _quoted(path: str) -> str:
+    """A path as it may stand between the double quotes of a command in supervisord's configuration."""
+    return path.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class Supervisor:
@@ -135,8 +140,9 @@ class Supervisor:
         write_private(layout.supervisor_config, config_text())
         env = {
             **environment.system(environ),
-            "BRUCE_PYTHON": sys.executable,
-            "BRUCE_LAUNCH": launch.__file__,
+            "BRUCE_PYTHON": _quoted(sys.executable),
+            "BRUCE_LAUNCH": _quoted(launch.__file__),
+            "BRUCE_SPECS": _quoted(str(layout.run_dir)),
             "BRUCE_RUN": str(layout.run_dir),
             "BRUCE_LOGS": str(layout.logs_dir),
             "BRUCE_LOGS_TWICE": str(layout.logs_dir).replace("%", "%%"),  # supervisord expands this one twice

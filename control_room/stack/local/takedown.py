@@ -9,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from control_room.stack.local import launch, processes
+from control_room.stack.local import errands, launch, processes
 from control_room.stack.local.layout import Layout
 from control_room.stack.local.supervision import SUPERVISOR, Phase, Supervisor
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate
@@ -90,6 +90,7 @@ def clean_orphans(layout: Layout, narrate: Narrate) -> None:
 
     They are not taken over: their output goes to a pipe that nobody reads any more, and nothing would bring them back.
     """
+    errands.end_all(layout)
     everyone = [*MEMBERS, SUPERVISOR]
     found = {member: remnants(layout, member) for member in everyone}
     alive = {member: left for member, left in found.items() if left}
