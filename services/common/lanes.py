@@ -102,6 +102,11 @@ class Lanes:
         for lane in self._lanes:
             lane.failed = False
 
+    @property
+    def silent(self) -> bool:
+        """Whether the client said that no broker is connected, and none has answered since."""
+        return self._all_down
+
     def forget(self) -> None:
         """The producer was replaced: what was in flight will never be reported."""
         for lane in self._lanes:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from services.common.kafka import is_fatal
-from services.common.lanes import Lanes
+from services.common.lanes import PROBE_INTERVAL_S, Lanes
 from services.common.outbox import Report
 from services.ingestion_api import metrics
 from services.ingestion_api.store import Accepted
@@ -24,6 +24,9 @@ _NO_BROKER: Final = metrics.LEFT.labels("no-broker")
 _QUEUE_FULL: Final = metrics.LEFT.labels("queue-full")
 _NOT_ACKNOWLEDGED: Final = metrics.LEFT.labels("not-acknowledged")
 _PRODUCER_ERROR: Final = metrics.LEFT.labels("producer-error")
+
+_ASK_TIMEOUT_S: Final = 0.3
+"""Only the marking thread waits for it; a broker of the same site answers within milliseconds."""
 
 MakeProducer = Callable[[Callable[[KafkaError], None]], Producer]
 """Makes a producer whose errors go to the given callback."""
@@ -40,6 +43,7 @@ class Handover:
         self._reported: list[tuple[KafkaError | None, Message]] = []
         self._down = False
         self._replace = False
+        self._ask_at_s = 0.0
         self._producer = make_producer(self._on_error)
 
     @property
@@ -95,7 +99,27 @@ class Handover:
     def reports(self, timeout_s: float) -> list[Report]:
         """The records acknowledged since the last call; waits up to `timeout_s` for the first report of any kind."""
         self._producer.poll(timeout_s)
+        if self._lanes.silent:
+            self._ask(time.monotonic())
         return self._take_reports()
+
+    def _ask(self, now_s: float) -> None:
+        """Asks for metadata now and then while no broker is known to answer.
+
+        Without it the first payments after an outage (or after a start beside the brokers) would find every lane
+        closed but for one probe, and wait for the publisher's sweep.
+        """
+        if now_s < self._ask_at_s:
+            return
+        self._ask_at_s = now_s + PROBE_INTERVAL_S
+        try:
+            known = self._producer.list_topics(self._topic, timeout=_ASK_TIMEOUT_S).topics[self._topic]
+        except KafkaException:
+            return
+        if known.error is None and any(partition.leader >= 0 for partition in known.partitions.values()):
+            with self._lock:
+                self._lanes.reopen()
+            self._say(True, "")
 
     def flush(self, timeout_s: float) -> list[Report]:
         """Waits until nothing is on its way any more, `timeout_s` at most; the records acknowledged meanwhile."""

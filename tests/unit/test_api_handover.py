@@ -17,6 +17,7 @@ class Producer:
         self.on_error = on_error
         self.room = 1_000_000
         self.error = None
+        self.leader = None
         self.taken = []
         self.due = []
 
@@ -30,6 +31,12 @@ class Producer:
     def report(self, one, error=None):
         message = SimpleNamespace(key=one.key.encode, partition=lambda: one.partition, offset=lambda: 7)
         self.due.append(lambda: one.on_delivery(error, message))
+
+    def list_topics(self, topic, timeout):
+        if self.leader is None:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        partition = SimpleNamespace(leader=self.leader)
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: partition})})
 
     def poll(self, timeout_s):
         due, self.due = self.due, []
@@ -97,3 +104,25 @@ def test_a_fatal_error_makes_another_producer_and_its_rows_are_the_publishers(ha
     assert [one.key for one in old.taken] == ["0", "1", "2"]
     assert [one.key for one in handover.producers[1].taken] == ["6", "7", "8"]
     assert handover._lanes.in_flight == 3
+
+
+@pytest.mark.parametrize(("leader", "answers"), [(None, False), (-1, False), (2, True)])
+def test_brokers_that_are_back_are_noticed_without_a_payment(handover, leader, answers):
+    """Else the first payments after an outage would wait for the publisher's sweep."""
+    [producer] = handover.producers
+    producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert not handover.kafka_answers
+    producer.leader = leader
+    handover.reports(0)
+    assert handover.kafka_answers is answers
+    handover.send(rows(10))
+    assert len(producer.taken) == (10 if answers else 3), "one probe per partition, or the whole group"
+
+
+def test_metadata_is_asked_for_at_most_once_a_second(handover):
+    [producer] = handover.producers
+    producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    handover.reports(0)
+    producer.leader = 1
+    handover.reports(0)
+    assert not handover.kafka_answers
