@@ -12,22 +12,23 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
 from control_room.replay.client import ApiClient
 from control_room.replay.drivers import closed_loop, open_loop
+from control_room.replay.errors import OptionsError
 from control_room.replay.operation_log import OperationLog
 from control_room.replay.options import ReplayOptions
 from control_room.replay.payments import Payment, RejectedRow, payments
 from control_room.replay.progress import OnProgress, ReplaySummary, Tally
 from control_room.replay.run_folder import RejectedRows, RunFolder, create_run
-from control_room.replay.schedule import schedule_for
+from control_room.replay.schedule import FixedRate, schedule_for
 from control_room.replay.sender import Sender
 from control_room.replay.source import CsvSource
 from control_room.replay.survey import refuse_bad_rows
@@ -46,6 +47,7 @@ def prepare(
     ledger_from: int,
     before_ids: Iterable[str] = (),
     api_url: str = "",
+    plan: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Checks the source and makes the run's folder; nothing is sent yet.
 
@@ -57,7 +59,7 @@ def prepare(
     CsvSource(options.source)
     if options.strict:
         refuse_bad_rows(options)
-    return create_run(runs_dir, options, ledger_from=ledger_from, before_ids=before_ids, api_url=api_url)
+    return create_run(runs_dir, options, ledger_from=ledger_from, before_ids=before_ids, api_url=api_url, plan=plan)
 
 
 class Replay:
@@ -82,6 +84,7 @@ class Replay:
         connections = options.max_in_flight if options.open_loop else options.concurrency
         self._client = ApiClient(api_url, secrets, timeout_s=options.request_timeout_s, connections=connections)
         self._tally = Tally(folder.run_id, expected=_expected(options, folder))
+        self._schedule = schedule_for(options)
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -92,6 +95,14 @@ class Replay:
         else:
             with suppress(RuntimeError):  # the loop ended meanwhile, and the replay with it
                 self._loop.call_soon_threadsafe(self._stop.set)
+
+    def change_rate(self, rate_per_s: float) -> None:
+        """Goes on at another rate, from any thread. Raises OptionsError where the replay has none."""
+        if not isinstance(self._schedule, FixedRate):
+            raise OptionsError("only a replay with a rate can change it")
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop ended meanwhile, and the replay with it
+                self._loop.call_soon_threadsafe(self._schedule.change, rate_per_s)
 
     async def run(self) -> ReplaySummary:
         """Sends everything and returns when it is answered, given up, or `stop` was called.
@@ -159,11 +170,10 @@ class Replay:
         random = Random(options.seed)  # noqa: S311
         sender = Sender(self._client, log, self._tally, options.retry, random, self._stop)
         stream = self._stream(log, rejected)
-        schedule = schedule_for(options)
-        if schedule is None:
+        if self._schedule is None:
             await closed_loop(stream, sender.send, self._stop, options.concurrency)
         else:
-            await open_loop(stream, sender.send, self._stop, schedule, options.max_in_flight)
+            await open_loop(stream, sender.send, self._stop, self._schedule, options.max_in_flight)
 
     def _stream(self, log: OperationLog, rejected: RejectedRows) -> Iterator[Payment]:
         def on_rejected(row: RejectedRow) -> None:

@@ -6,7 +6,7 @@ import csv
 import os
 import platform
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -51,7 +51,13 @@ class RunFolder:
 
 
 def create_run(
-    runs_dir: Path, options: ReplayOptions, *, ledger_from: int, before_ids: Iterable[str] = (), api_url: str = ""
+    runs_dir: Path,
+    options: ReplayOptions,
+    *,
+    ledger_from: int,
+    before_ids: Iterable[str] = (),
+    api_url: str = "",
+    plan: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Makes the folder of a new run, with all that is written before its first request.
 
@@ -61,6 +67,7 @@ def create_run(
         ledger_from: how many lines the merchant's ledger has now.
         before_ids: transaction ids of others that are not delivered yet.
         api_url: kept in run.json for people to read.
+        plan: what else run.json keeps, such as `faults_planned` (docs/run-files.md).
 
     Raises:
         SourceError: the source cannot be read.
@@ -72,7 +79,7 @@ def create_run(
         path = _new_folder(runs_dir, now, options.seed)
         folder = RunFolder(path, path.name, options, source)
         _write_before(path / BEFORE_FILE, before_ids)
-        document = _document(folder, now, ledger_from, api_url)
+        document = {**(plan or {}), **_document(folder, now, ledger_from, api_url)}
         _write_whole(path / RUN_FILE, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:
         raise RunFolderError(f"The run's folder in {runs_dir} cannot be made: {error.strerror}.") from error

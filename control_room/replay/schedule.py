@@ -17,18 +17,25 @@ class Schedule(Protocol):
 
 
 class FixedRate:
-    """Evenly, so many a second."""
+    """Evenly, so many a second; the rate may change on the way."""
 
     def __init__(self, rate_per_s: float) -> None:
         self._rate_per_s = rate_per_s
+        self._begin_s = 0.0
         self._sent = 0
 
     def due_s(self, payment: Payment) -> float:
         """The k-th payment, from 0, at k / rate: late ones do not shift those that follow."""
         del payment
-        due_s = self._sent / self._rate_per_s
+        due_s = self._begin_s + self._sent / self._rate_per_s
         self._sent += 1
         return due_s
+
+    def change(self, rate_per_s: float) -> None:
+        """From the next payment on so many a second, counted from when it would have been due."""
+        self._begin_s += self._sent / self._rate_per_s
+        self._sent = 0
+        self._rate_per_s = rate_per_s
 
 
 class FileTime:

@@ -37,6 +37,10 @@ class BackgroundReplay:
         self._replay.stop()
         self._thread.join()
 
+    def change_rate(self, rate_per_s: float) -> None:
+        """See `Replay.change_rate`."""
+        self._replay.change_rate(rate_per_s)
+
     def summary(self) -> Progress:
         """What it did, once it ended. Raises what ended it where that was an error."""
         self._thread.join()

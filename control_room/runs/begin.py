@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from control_room.replay.options import ReplayOptions
 from control_room.replay.replay import prepare
@@ -11,8 +13,10 @@ from control_room.stack.runtime import Endpoints
 from control_room.tracking.evidence import ledger_position, open_ids_before
 
 
-def begin_run(endpoints: Endpoints, options: ReplayOptions, runs_dir: Path) -> RunFolder:
-    """Makes the folder of a run against this stack; nothing is sent yet.
+def begin_run(
+    endpoints: Endpoints, options: ReplayOptions, runs_dir: Path, plan: Mapping[str, Any] | None = None
+) -> RunFolder:
+    """Makes the folder of a run against this stack, with `plan` in its run.json; nothing is sent yet.
 
     Raises:
         ReplayError: the source or the options cannot be replayed, or the folder cannot be made.
@@ -21,4 +25,4 @@ def begin_run(endpoints: Endpoints, options: ReplayOptions, runs_dir: Path) -> R
     # In this order: an id that arrives between the two is then in both places, and never in neither.
     before = list(open_ids_before(endpoints))
     position = ledger_position(endpoints)
-    return prepare(options, runs_dir, ledger_from=position, before_ids=before, api_url=endpoints.api_url)
+    return prepare(options, runs_dir, ledger_from=position, before_ids=before, api_url=endpoints.api_url, plan=plan)

@@ -96,6 +96,15 @@ class KafkaReader:
             except KafkaException as error:
                 raise SourceError(f"no broker answers: {error.args[0].str()}") from error
 
+    def group_coordinator(self) -> int:
+        """The broker that holds the dispatcher's group. Raises SourceError where Kafka does not tell."""
+        with self._lock:
+            try:
+                asked = self._client().describe_consumer_groups([GROUP_ID], request_timeout=METADATA_TIMEOUT_S)
+                return int(asked[GROUP_ID].result(METADATA_TIMEOUT_S).coordinator.id)
+            except (KafkaException, FutureTimeout) as error:
+                raise SourceError(f"the coordinator of {GROUP_ID} is not known: {error}") from error
+
     def _read(self, open_brokers: list[tuple[str, int]]) -> KafkaStatus:
         admin = self._client()
         metadata = admin.list_topics(self._topic, timeout=METADATA_TIMEOUT_S)

@@ -1,0 +1,1 @@
+"""Scenarios: faults in an order, as files that run alike from everywhere."""
