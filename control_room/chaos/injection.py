@@ -6,7 +6,7 @@ What a program uses: `apply_fault`, `apply_faults`, `preview_fault`, `heal`, `he
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,13 @@ def apply_fault(runtime: Runtime, name: str, target: str, journals: Sequence[Pat
 
 
 def apply_faults(
-    runtime: Runtime, name: str, targets: Sequence[str], journals: Sequence[Path], **params: Any
+    runtime: Runtime,
+    name: str,
+    targets: Sequence[str],
+    journals: Sequence[Path],
+    *,
+    meant: Mapping[str, Any] | None = None,
+    **params: Any,
 ) -> list[FaultRecord]:
     """Applies the fault `name` to each of `targets`, all of them before the first effect is waited for.
 
@@ -84,6 +90,7 @@ def apply_faults(
         name: one of the catalogue.
         targets: members; each must be one that the fault can hit and would change.
         journals: the state's journal first, then those of runs (see `journal_paths`).
+        meant: who heals it and when (`injector`, `until`), for `overdue`; kept in the journal.
         params: what the fault takes; a merchant's behaviour its fields.
 
     Raises:
@@ -98,7 +105,7 @@ def apply_faults(
     for fault in faults:
         fault.prepare(runtime)
     live = LiveState(runtime)
-    under_way = [_announce_and_apply(runtime, fault, books, live) for fault in faults]
+    under_way = [_announce_and_apply(runtime, fault, books, live, meant or {}) for fault in faults]
     return [_seen(runtime, each, books) for each in under_way]
 
 
@@ -112,7 +119,9 @@ class _UnderWay:
     expect: str
 
 
-def _announce_and_apply(runtime: Runtime, fault: Fault, books: Journals, live: LiveState) -> _UnderWay:
+def _announce_and_apply(
+    runtime: Runtime, fault: Fault, books: Journals, live: LiveState, meant: Mapping[str, Any]
+) -> _UnderWay:
     """Journals the fault, then does it."""
     expect = fault.preview(live)
     if fault.lasting:
@@ -122,7 +131,7 @@ def _announce_and_apply(runtime: Runtime, fault: Fault, books: Journals, live: L
         fault.facts["before"] = original_behaviour(already_open, fault.facts["before"])
     at_s = time.time()
     number = books.announce(
-        {"name": fault.name, "target": fault.target, "at": at_s, "expect": expect, "before": fault.facts}
+        {"name": fault.name, "target": fault.target, "at": at_s, "expect": expect, **meant, "before": fault.facts}
     )
     try:
         fault.apply(runtime)

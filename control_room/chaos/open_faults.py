@@ -26,6 +26,10 @@ class OpenFault:
     """Whether its effect was seen."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What it remembered before it was applied."""
+    until_s: float | None = None
+    """Unix time at which it was to be healed; None where nobody said."""
+    injector: Mapping[str, Any] | None = None
+    """Pid and start time of the process that means to heal it; None where a person does."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types."""
@@ -62,6 +66,8 @@ def still_open(records: Iterable[Mapping[str, Any]]) -> list[OpenFault]:
                 record["expect"],
                 False,
                 record.get("before", {}),
+                record.get("until"),
+                record.get("injector"),
             )
         elif record["k"] == "evidence" and number in found:
             old = found[number]

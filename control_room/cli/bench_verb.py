@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import dataset
-from control_room.cli.context import explained, json_option, print_json, runtime_of, stack_options
+from control_room.cli.context import explained, heal_left_behind, json_option, print_json, runtime_of, stack_options
 from control_room.cli.demo_verb import stack_for
 from control_room.replay.options import MAX_CONCURRENCY
 from control_room.stack.select import resolve_state_dir
@@ -46,15 +46,17 @@ def bench(
     plan = BenchPlan(
         events=events, concurrency=concurrency, rate_per_s=rate_per_s, failure_rate=failure_rate, warm_up=warm_up
     )
-    with explained(), LiveLine() as line, stack_for(runtime, keep, line.say):
-        result = run_bench(
-            runtime,
-            state_dir,
-            dataset.PAYMENTS,
-            plan,
-            line.say,
-            lambda progress: line.show(live_text(progress), done(progress)),
-        )
+    with explained(), LiveLine() as line:
+        heal_left_behind(runtime, state)
+        with stack_for(runtime, keep, line.say):
+            result = run_bench(
+                runtime,
+                state_dir,
+                dataset.PAYMENTS,
+                plan,
+                line.say,
+                lambda progress: line.show(live_text(progress), done(progress)),
+            )
     if as_json:
         print_json(result.to_json())
     else:

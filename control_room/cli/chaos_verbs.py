@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,22 @@ import click
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
-from control_room.chaos.merchant_fault import MODES, MerchantBehaviour
-from control_room.cli.context import Stop, explained, json_option, narrate, print_json, runtime_of, stack_options
+from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.merchant_fields import FIELDS, MODES, Limits
+from control_room.cli.context import (
+    DURATION,
+    Stop,
+    explained,
+    heal_left_behind,
+    json_option,
+    narrate,
+    print_json,
+    runtime_of,
+    stack_options,
+)
 from control_room.exit_codes import FAILED
 from control_room.runs.folders import find_run
+from control_room.stack.runtime import Runtime
 from control_room.stack.select import resolve_state_dir
 
 if TYPE_CHECKING:  # imported when a verb runs: `--help` stays quick
@@ -33,6 +46,7 @@ def chaos() -> None:
 def _fault_options(verb: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
         click.option("--run", "run", metavar="RUN", help="Journal it into this run too, though it looks closed."),
+        click.option("--for", "for_s", type=DURATION, help="Heal it after so long, such as 30s; this command waits."),
         click.option("--preview", is_flag=True, help="Only say what it would hit now."),
         json_option,
         stack_options,
@@ -49,9 +63,11 @@ def _apply(
     run: str | None,
     as_json: bool,
     preview: bool,
+    for_s: float | None,
     params: Mapping[str, Any],
 ) -> None:
     from control_room.chaos.injection import apply_faults, preview_fault
+    from control_room.chaos.overdue import injector
 
     runtime, state_dir = runtime_of(state, runtime_name), resolve_state_dir(state)
     with explained():
@@ -61,14 +77,32 @@ def _apply(
                 click.echo(preview_fault(runtime, name, target, **params))
             return
         runs = [find_run(state_dir / "runs", run)] if run is not None else []
-        records = apply_faults(runtime, name, targets, journal_paths(state_dir, runs), **params)
+        heal_left_behind(runtime, state)
+        journals = journal_paths(state_dir, runs)
+        meant = {} if for_s is None else {"until": time.time() + for_s, "injector": injector()}
+        records = apply_faults(runtime, name, targets, journals, meant=meant, **params)
     for record in records:
         narrate(_applied(record))
+    if for_s is not None:
+        _heal_after(runtime, journals, [record.number for record in records], for_s)
     if as_json:
         print_json([record.to_json() for record in records])
     unseen = [record.target for record in records if not record.evidence.ok]
     if unseen:
         raise Stop(f"{name} was not seen to take effect on {', '.join(unseen)}; a run it falls into is UNKNOWN", FAILED)
+
+
+def _heal_after(runtime: Runtime, journals: list[Path], numbers: list[int], for_s: float) -> None:
+    """Waits and heals; on Ctrl-C it heals at once. A kill of this process leaves that to the next command."""
+    from control_room.chaos.injection import heal as heal_some
+
+    narrate(f"healing in {for_s:g} s; Ctrl-C heals now")
+    try:
+        time.sleep(for_s)
+    finally:
+        with explained():
+            for healed in heal_some(runtime, journals, numbers=numbers):
+                narrate(_undone(healed))
 
 
 def _applied(record: FaultRecord) -> str:
@@ -94,26 +128,26 @@ for _name in CATALOGUE:
         chaos.add_command(_member_verb(_name))
 
 
+def _merchant_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """`--mode`, and one option per field of the behaviour."""
+    for name, limits in reversed(FIELDS.items()):
+        verb = click.option(f"--{name.replace('_', '-')}", type=_range(limits), help=limits.words)(verb)
+    modes = "; ".join(f"{mode}: {words}" for mode, words in MODES.items())
+    return click.option("--mode", type=click.Choice(tuple(MODES)), help=f"{modes}.")(verb)
+
+
+def _range(limits: Limits) -> click.ParamType:
+    if limits.whole:
+        return click.IntRange(int(limits.low), int(limits.high))
+    return click.FloatRange(limits.low, limits.high)
+
+
 @chaos.command("merchant", help=f"{MerchantBehaviour.summary[0].upper()}{MerchantBehaviour.summary[1:]}.")
-@click.option("--failure-rate", type=click.FloatRange(0, 1), help="Share of requests that fail.")
-@click.option("--timeout-share", type=click.FloatRange(0, 1), help="Of these, the share that hangs instead of a 500.")
-@click.option("--latency-ms", type=click.FloatRange(0, 60_000), help="Added before every answer.")
-@click.option("--mode", type=click.Choice(MODES), help="normal, or one that fails every request in its way.")
+@_merchant_options
 @_fault_options
-def merchant(
-    failure_rate: float | None,
-    timeout_share: float | None,
-    latency_ms: float | None,
-    mode: str | None,
-    **options: Any,
-) -> None:
+def merchant(mode: str | None, **options: Any) -> None:
     """Its help is the fault's own summary."""
-    changes = {
-        "failure_rate": failure_rate,
-        "timeout_share": timeout_share,
-        "latency_ms": latency_ms,
-        "mode": mode,
-    }
+    changes = {"mode": mode, **{name: options.pop(name) for name in FIELDS}}
     _apply(MerchantBehaviour.name, (MERCHANT,), params=changes, **options)
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from control_room import exit_codes
 from control_room.chaos.errors import FaultError
+from control_room.durations import seconds
 from control_room.replay.errors import BadRowsError, OptionsError, ReplayError
 from control_room.replay.errors import SourceError as FileSourceError
 from control_room.runs.folders import NoRunError
@@ -35,6 +36,22 @@ class Stop(click.ClickException):
         """The sentence, without click's "Error:"."""
         del file
         click.echo(f"bruce-control: {self.message}", err=True)
+
+
+class _DurationType(click.ParamType[float]):
+    """An option that takes a duration, in seconds to the verb."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """`30s` as 30.0."""
+        try:
+            return seconds(value) if isinstance(value, str) else float(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION: Final = _DurationType()
 
 
 def stack_options(verb: F) -> F:
@@ -110,6 +127,21 @@ def explained() -> Iterator[None]:
     except tuple(_CODES) as error:
         code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
         raise Stop(str(error), code) from error
+
+
+def heal_left_behind(runtime: Runtime, state: Path | None) -> None:
+    """Heals the faults whose time is over or whose injector died, and says so. Call it within `explained`."""
+    from control_room.chaos.journal import journal_paths
+    from control_room.chaos.overdue import heal_overdue
+
+    try:
+        runtime.endpoints()
+    except NotRunningError:
+        return
+    for record in heal_overdue(runtime, journal_paths(resolve_state_dir(state))):
+        fault = record.fault
+        seen = "" if record.evidence.ok else ", but that was not seen to work"
+        narrate(f"healed what was left behind: fault {fault.number}, {fault.name} {fault.target}{seen}")
 
 
 def narrate(sentence: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 import dataset
-from control_room.cli.context import explained, json_option, print_json, runtime_of, stack_options
+from control_room.cli.context import explained, heal_left_behind, json_option, print_json, runtime_of, stack_options
 from control_room.stack.runtime import Narrate, NotRunningError, Runtime
 from control_room.stack.select import resolve_state_dir
 from control_room.verify import Arithmetic, summary
@@ -53,6 +53,7 @@ def demo(
             sent = f"sent {progress.payments}  " if progress is not None else ""
             line.show(f"{sent}{arithmetic.line()}", share)
 
+        heal_left_behind(runtime, state)
         with stack_for(runtime, keep, line.say):
             result = run_demo(runtime, state_dir, dataset.PAYMENTS, plan, line.say, look)
     if as_json:

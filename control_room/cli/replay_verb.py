@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 import dataset
-from control_room.cli.context import explained, json_option, runs_folder, runtime_of, stack_options
+from control_room.cli.context import explained, heal_left_behind, json_option, runs_folder, runtime_of, stack_options
 from control_room.replay.options import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, ReplayOptions, new_seed
 
 
@@ -83,5 +83,6 @@ def replay(
                 replay_action.dry(options, as_json)
                 return
             folder = replay_action.begin(runtime, options, runs_folder(state), url)
+        heal_left_behind(runtime, state)
         summary = replay_action.run(runtime, folder, url, resume is not None)
     replay_action.leave(summary, folder, as_json)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dataset
-from control_room.cli.context import Stop, print_json, quick_environment, runtime_of
+from control_room.cli.context import Stop, heal_left_behind, print_json, quick_environment, runtime_of
 from control_room.cli.demo_verb import stack_for
 from control_room.cli.live_line import LiveLine
 from control_room.exit_codes import FAILED, USAGE
@@ -80,6 +80,7 @@ def lint(files: Sequence[Path]) -> None:
 def _stack(state: Path | None, runtime_name: str | None, keep: bool, line: LiveLine) -> Iterator[tuple[Runtime, Path]]:
     """A stack that is up; one that is started for this has its waits compressed."""
     runtime = runtime_of(state, runtime_name, quick_environment())
+    heal_left_behind(runtime, state)
     with stack_for(runtime, keep, line.say):
         yield runtime, resolve_state_dir(state)
 

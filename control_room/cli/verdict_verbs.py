@@ -9,6 +9,7 @@ import click
 from control_room.cli.context import (
     Stop,
     explained,
+    heal_left_behind,
     json_option,
     narrate,
     print_json,
@@ -46,7 +47,9 @@ def verify(run: str | None, state: Path | None, runtime_name: str | None, as_jso
 
     with explained(), LiveLine() as line:
         run_dir = find_run(runs_folder(state), run)
-        endpoints = runtime_of(state, runtime_name).endpoints()
+        runtime = runtime_of(state, runtime_name)
+        endpoints = runtime.endpoints()
+        heal_left_behind(runtime, state)
 
         def look(arithmetic: Arithmetic) -> None:
             share = arithmetic.delivered / arithmetic.accepted if arithmetic.accepted else 1.0

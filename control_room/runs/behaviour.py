@@ -9,6 +9,7 @@ from pathlib import Path
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.injection import apply_fault, heal
 from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.overdue import injector
 from control_room.stack.runtime import Runtime
 from control_room.tracking.merchant import read_behaviour
 
@@ -28,7 +29,14 @@ def failure_rate(runtime: Runtime, share: float, journals: Sequence[Path]) -> It
         yield
         return
     record = apply_fault(
-        runtime, MerchantBehaviour.name, MERCHANT, journals, failure_rate=share, mode="normal", latency_ms=0
+        runtime,
+        MerchantBehaviour.name,
+        MERCHANT,
+        journals,
+        meant={"injector": injector()},
+        failure_rate=share,
+        mode="normal",
+        latency_ms=0,
     )
     try:
         yield

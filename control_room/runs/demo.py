@@ -14,6 +14,7 @@ from control_room.chaos.faults import MERCHANT
 from control_room.chaos.injection import apply_fault, heal
 from control_room.chaos.journal import journal_paths
 from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.overdue import injector
 from control_room.replay.options import ReplayOptions
 from control_room.replay.progress import Progress
 from control_room.reports.figures import figures
@@ -160,7 +161,14 @@ class _Mercy:
         """To be called now and then while the drain goes on."""
         if self._number is not None or not arithmetic.open or time.monotonic() < self._due_s:
             return
-        record = apply_fault(self._runtime, MerchantBehaviour.name, MERCHANT, self._journals, failure_rate=0.0)
+        record = apply_fault(
+            self._runtime,
+            MerchantBehaviour.name,
+            MERCHANT,
+            self._journals,
+            meant={"injector": injector()},
+            failure_rate=0.0,
+        )
         self._number = record.number
         self._narrate(f"{arithmetic.open} left after a long wait: {record.expect}")
 
@@ -246,7 +254,7 @@ class _Saboteur:
         self._apply("start")
 
     def _apply(self, name: str) -> None:
-        record = apply_fault(self.runtime, name, self.step.member, self.journals)
+        record = apply_fault(self.runtime, name, self.step.member, self.journals, meant={"injector": injector()})
         seen = "seen" if record.evidence.ok else "NOT seen to take effect"
         facts = ", ".join(f"{key}={value}" for key, value in record.evidence.facts.items())
         self.narrate(f"{record.expect} [{seen}: {facts}]")

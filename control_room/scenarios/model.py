@@ -17,10 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import scenarios
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.durations import seconds
 from control_room.scenarios import conditions, targets
-
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m)")
-_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 class ScenarioError(ValueError):
@@ -28,12 +26,7 @@ class ScenarioError(ValueError):
 
 
 def _seconds(value: Any) -> Any:
-    if isinstance(value, str):
-        found = _DURATION.fullmatch(value.strip())
-        if found is None:
-            raise ValueError(f"{value!r} is not a duration; one is such as 500 ms, 3 s or 2 m")
-        return float(found[1]) * _UNIT_S[found[2]]
-    return value
+    return seconds(value) if isinstance(value, str) else value
 
 
 def _share(value: Any) -> Any:

@@ -13,6 +13,7 @@ from control_room.chaos.errors import FaultError
 from control_room.chaos.injection import HealRecord, apply_faults, heal
 from control_room.chaos.journal import journal_paths
 from control_room.chaos.open_faults import open_faults
+from control_room.chaos.overdue import injector
 from control_room.replay.options import ReplayOptions, new_seed
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
@@ -180,7 +181,8 @@ class _Stage:
         members = targets.resolve(step.members, self.runtime, self.random)
         groups = [[member] for member in members] if step.one_by_one else [members]
         for group in groups:
-            records = apply_faults(self.runtime, step.fault or "", group, self.journals, **step.with_)
+            meant = {"injector": injector()}
+            records = apply_faults(self.runtime, step.fault or "", group, self.journals, meant=meant, **step.with_)
             for record in records:
                 facts = ", ".join(f"{key}={value}" for key, value in record.evidence.facts.items())
                 self.narrate(f"  {record.expect} [{'seen' if record.evidence.ok else 'NOT SEEN'}: {facts}]")

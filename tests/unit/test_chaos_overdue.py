@@ -1,0 +1,71 @@
+"""A fault never outlives its injector by accident."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from control_room.chaos.injection import apply_fault
+from control_room.chaos.open_faults import open_faults
+from control_room.chaos.overdue import heal_overdue, injector
+from control_room.durations import seconds
+from tests.unit.member_processes import ProcessRuntime, wait_until
+
+
+@pytest.fixture
+def runtime():
+    made = ProcessRuntime(["dispatcher"])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "faults.jsonl"
+
+
+def an_injector_that_died():
+    gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    who = {"pid": gone.pid, "started_at": psutil.Process(gone.pid).create_time()}
+    gone.communicate(b"\n")
+    return who
+
+
+def test_what_a_dead_injector_has_broken_is_healed_by_the_next_command(runtime, journal):
+    apply_fault(runtime, "freeze", "dispatcher", [journal], meant={"injector": an_injector_that_died()})
+    (healed,) = heal_overdue(runtime, [journal])
+    assert healed.evidence.ok
+    assert open_faults(journal) == []
+
+
+def test_what_a_living_injector_has_broken_is_left_to_it(runtime, journal):
+    apply_fault(runtime, "freeze", "dispatcher", [journal], meant={"injector": injector()})
+    assert heal_overdue(runtime, [journal]) == []
+    assert len(open_faults(journal)) == 1
+
+
+def test_a_fault_whose_time_is_over_is_healed_whoever_applied_it(runtime, journal):
+    until = time.time() + 0.3
+    apply_fault(runtime, "freeze", "dispatcher", [journal], meant={"until": until})
+    wait_until(lambda: time.time() > until)
+    assert [record.fault.name for record in heal_overdue(runtime, [journal])] == ["freeze"]
+
+
+def test_what_a_person_broke_without_a_time_stays_until_that_person_heals_it(runtime, journal):
+    apply_fault(runtime, "freeze", "dispatcher", [journal])
+    assert heal_overdue(runtime, [journal]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("500 ms", 0.5), ("3s", 3.0), ("2 m", 120.0), ("7", 7.0), ("0.5s", 0.5)]
+)
+def test_durations_are_read_as_people_write_them(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "3 h", "-1s", "1e3 s"])
+def test_what_is_no_duration_is_refused_with_an_example(text):
+    with pytest.raises(ValueError, match="500 ms, 3 s or 2 m"):
+        seconds(text)
