@@ -12,8 +12,7 @@ import click
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
-from control_room.chaos.merchant_fault import MerchantBehaviour
-from control_room.chaos.merchant_fields import FIELDS, MODES, Limits
+from control_room.chaos.merchant_fault import MODES, MerchantBehaviour
 from control_room.cli.context import (
     DURATION,
     Stop,
@@ -128,26 +127,26 @@ for _name in CATALOGUE:
         chaos.add_command(_member_verb(_name))
 
 
-def _merchant_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """`--mode`, and one option per field of the behaviour."""
-    for name, limits in reversed(FIELDS.items()):
-        verb = click.option(f"--{name.replace('_', '-')}", type=_range(limits), help=limits.words)(verb)
-    modes = "; ".join(f"{mode}: {words}" for mode, words in MODES.items())
-    return click.option("--mode", type=click.Choice(tuple(MODES)), help=f"{modes}.")(verb)
-
-
-def _range(limits: Limits) -> click.ParamType:
-    if limits.whole:
-        return click.IntRange(int(limits.low), int(limits.high))
-    return click.FloatRange(limits.low, limits.high)
-
-
 @chaos.command("merchant", help=f"{MerchantBehaviour.summary[0].upper()}{MerchantBehaviour.summary[1:]}.")
-@_merchant_options
+@click.option("--failure-rate", type=click.FloatRange(0, 1), help="Share of requests that fail.")
+@click.option("--timeout-share", type=click.FloatRange(0, 1), help="Of these, the share that hangs instead of a 500.")
+@click.option("--latency-ms", type=click.FloatRange(0, 60_000), help="Added before every answer.")
+@click.option("--mode", type=click.Choice(MODES), help="normal, or one that fails every request in its way.")
 @_fault_options
-def merchant(mode: str | None, **options: Any) -> None:
+def merchant(
+    failure_rate: float | None,
+    timeout_share: float | None,
+    latency_ms: float | None,
+    mode: str | None,
+    **options: Any,
+) -> None:
     """Its help is the fault's own summary."""
-    changes = {"mode": mode, **{name: options.pop(name) for name in FIELDS}}
+    changes = {
+        "failure_rate": failure_rate,
+        "timeout_share": timeout_share,
+        "latency_ms": latency_ms,
+        "mode": mode,
+    }
     _apply(MerchantBehaviour.name, (MERCHANT,), params=changes, **options)
 
 
