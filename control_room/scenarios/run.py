@@ -63,9 +63,10 @@ def run_scenario(
         rate_per_s=load.rate,
         repeat=_repeats(source, load.payments),
         ids="fresh",
-        seed=chosen,
+        # Not the scenario's: the same ids again would be duplicates of what was delivered before, and prove nothing.
+        seed=new_seed(),
     )
-    plan = {"scenario": scenario.name, "faults_planned": scenario.faults_planned, "steps": _words(scenario)}
+    plan = {"scenario": scenario.name, "scenario_seed": chosen, "faults_planned": scenario.faults_planned, "steps": _words(scenario)}
     folder = begin_run(runtime.endpoints(), options, state_dir / "runs", plan)
     narrate(f"run {folder.run_id}, seed {chosen}: {scenario.name}: {scenario.proves}")
     own = [state_dir / "faults.jsonl"]  # what the merchant does from the start is no fault of this run

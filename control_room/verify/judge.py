@@ -167,6 +167,8 @@ def _count(run_dir: Path, blank: Verdict, deliveries: Deliveries, stores: Stores
             doubts.unknown.append(f"{error}.")
     if not tally.accepted:
         doubts.unknown.append("Nothing was accepted: there is nothing to prove.")
+    elif deliveries.faults and tally.classes[TransactionClass.EARLIER] == tally.accepted:
+        doubts.unknown.append("Nothing new was accepted: all of it had arrived before, so the faults prove nothing.")
     outcome, reasons = _conclude(tally, doubts)
     return replace(
         blank,

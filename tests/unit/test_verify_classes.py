@@ -229,6 +229,17 @@ def test_a_duplicate_acknowledgement_of_what_the_merchant_had_before_the_run_is_
     assert verdict.arithmetic.delivered == 2
 
 
+def test_faults_over_payments_that_had_all_arrived_before_prove_nothing(tmp_path):
+    history = History(tmp_path / "run")
+    history.send(A, "ok", dup=True)
+    history.earlier.append(earlier_line(A, "body"))
+    assert judged(history).exit_code == 0, "without a fault: sent twice, and there"
+    history.fault()
+    verdict = judged(history)
+    assert verdict.exit_code == 12
+    assert "Nothing new was accepted" in verdict.reasons[0]
+
+
 @pytest.mark.parametrize(("dup", "body"), [(False, "body"), (True, "other")])
 def test_an_earlier_delivery_excuses_neither_a_new_acknowledgement_nor_another_content(history, dup, body):
     history.send(A, "ok", dup=dup)
