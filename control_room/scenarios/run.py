@@ -66,7 +66,12 @@ def run_scenario(
         # Not the scenario's: the same ids again would be duplicates of what was delivered before, and prove nothing.
         seed=new_seed(),
     )
-    plan = {"scenario": scenario.name, "scenario_seed": chosen, "faults_planned": scenario.faults_planned, "steps": _words(scenario)}
+    plan = {
+        "scenario": scenario.name,
+        "scenario_seed": chosen,
+        "faults_planned": scenario.faults_planned,
+        "steps": _words(scenario),
+    }
     folder = begin_run(runtime.endpoints(), options, state_dir / "runs", plan)
     narrate(f"run {folder.run_id}, seed {chosen}: {scenario.name}: {scenario.proves}")
     own = [state_dir / "faults.jsonl"]  # what the merchant does from the start is no fault of this run
