@@ -9,7 +9,7 @@ import click
 from control_room.cli.context import explained, json_option, stack_options
 
 _KEEP = click.option("--keep", is_flag=True, help="Leave the stack up afterwards.")
-_SEED = click.option("--seed", type=click.IntRange(0), help="What is chosen by chance follows from it. [default: by chance]")
+_SEED = click.option("--seed", type=click.IntRange(0), help="What is chosen by chance follows from it.")
 
 
 @click.group()
