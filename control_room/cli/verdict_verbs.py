@@ -73,8 +73,7 @@ def check(run: str | None, state: Path | None, as_json: bool) -> None:
     """
     from control_room.runs.prove import judge
 
-    with explained():
-        run_dir = Path(run) if run is not None and Path(run).is_dir() else find_run(runs_folder(state), run)
+    run_dir = _folder_of(run, state)
     try:
         verdict = judge(run_dir)
     except OSError as error:
@@ -84,23 +83,64 @@ def check(run: str | None, state: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", metavar="RUN", required=False)
 @click.option("--state", "--state-dir", "state", type=click.Path(file_okay=False, path_type=Path), help="As in `up`.")
 @json_option
-def report(run: str | None, state: Path | None, as_json: bool) -> None:
-    """Write RUN's report.md (default: the newest run's) and say where it is."""
-    from control_room.reports import write_report
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    multiple=True,
+    help="Write the tables as this too; CSV is always written. May be repeated.",
+)
+@click.option(
+    "--compare", "pair", nargs=2, metavar="RUN_A RUN_B", help="Print two runs side by side instead; writes nothing."
+)
+def report(
+    run: str | None, state: Path | None, as_json: bool, formats: tuple[str, ...], pair: tuple[str, str] | None
+) -> None:
+    """Write RUN's reports into its folder, from the files there alone, and say where they are.
 
-    with explained():
-        run_dir = find_run(runs_folder(state), run)
+    report.html, report.md, junit.xml, deliveries.csv, attempts.csv. RUN is a run's folder or id (default: the newest).
+    """
+    if pair is not None:
+        if run is not None or formats:
+            raise click.UsageError("--compare takes its two runs, and neither another RUN nor --format.")
+        _compare(pair, state, as_json)
+        return
+    from control_room.reports import write_all
+    from control_room.reports.tables import Format, MissingExtraError
+
+    run_dir = _folder_of(run, state)
     try:
-        path = write_report(run_dir)
+        paths = write_all(run_dir, [Format(name) for name in dict.fromkeys(formats) if name != "csv"])
+    except MissingExtraError as error:
+        raise Stop(str(error), FAILED) from error
     except OSError as error:
         raise Stop(f"{run_dir} cannot be written to: {error.strerror}", FAILED) from error
     if as_json:
-        print_json({"run": run_dir.name, "report": str(path)})
+        print_json({"run": run_dir.name, "report": str(paths[0]), "files": [str(path) for path in paths]})
     else:
-        click.echo(path)
+        click.echo("\n".join(str(path) for path in paths))
+
+
+def _compare(pair: tuple[str, str], state: Path | None, as_json: bool) -> None:
+    """Both runs on stdout."""
+    from control_room.reports.compare import compare
+
+    found = compare(*(_folder_of(run, state) for run in pair))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(found.to_markdown())
+
+
+def _folder_of(run: str | None, state: Path | None) -> Path:
+    """A folder as it is given, however damaged, else the run that is meant."""
+    if run is not None and Path(run).is_dir():
+        return Path(run)
+    with explained():
+        return find_run(runs_folder(state), run)
 
 
 def _tell(verdict: Verdict, run_dir: Path, as_json: bool) -> None:

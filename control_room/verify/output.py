@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,15 +39,38 @@ def write_verdict(run_dir: Path, verdict: Verdict) -> None:
     Raises:
         OSError: the folder cannot be written to.
     """
-    with whole_file(run_dir / DELIVERIES) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        if verdict.deliveries is not None:
-            rows.writerows(_rows(verdict.deliveries))
+    rows = () if verdict.deliveries is None else _rows(verdict.deliveries)
+    write_csv(run_dir / DELIVERIES, COLUMNS, rows)
+    write_whole(run_dir / VERDICT, orjson.dumps(verdict.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> Path:
+    """A CSV file with one line per row, whole or not at all; its text cells are made safe by the caller."""
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=False)
+        lines = csv.writer(_UnixLines(text), lineterminator="\r\n")
+        lines.writerow(columns)
+        lines.writerows(rows)
         text.flush()
         text.detach()
-    write_whole(run_dir / VERDICT, orjson.dumps(verdict.to_json(), option=orjson.OPT_INDENT_2) + b"\n")
+    return path
+
+
+class _UnixLines:
+    """Ends lines with a newline alone.
+
+    A csv.writer that is told to do so itself leaves a lone carriage return in a cell unquoted (Python 3.11): a reader
+    then takes what follows for a new row, and for a formula.
+    """
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: io.TextIOWrapper) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        """One row, as csv.writer hands it over: whole, with its `\\r\\n`."""
+        return self._file.write(f"{line[:-2]}\n")
 
 
 def safe_cell(text: str) -> str:

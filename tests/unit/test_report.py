@@ -3,7 +3,10 @@
 import shutil
 from array import array
 
+import pytest
+
 from control_room.reports import write_report
+from control_room.reports.contents import gather_contents
 from control_room.reports.figures import Figures, figures
 from control_room.verify import check
 from tests.unit.histories import T0, History, tid
@@ -76,3 +79,43 @@ def test_the_longest_gap_and_the_recovery_after_a_fault():
     assert found.longest_gap() == (T0 + 1, 4.0)
     assert found.first_delivery_after(T0 + 2) == 3.0
     assert found.first_delivery_after(T0 + 9) is None
+
+
+def test_the_backlog_rises_with_each_201_and_falls_with_each_first_delivery(tmp_path):
+    history = History(tmp_path / "run").accepted_and_delivered(1)
+    history.send(A)
+    number = history.fault("kill", "dispatcher")
+    history.send(tid(0xB))
+    history.heal(number)
+    history.deliver(A)
+    history.deliver(tid(0xB), src="0@9")
+    (recovery,) = gather_contents(history.write()).recoveries()
+    assert (recovery.level, recovery.peak) == (1, 2)
+    assert recovery.first_delivery_s == 1.0
+    assert recovery.drained_s == pytest.approx(1.0, abs=1.0)
+
+
+def test_a_backlog_that_is_never_worked_off_is_never_back(tmp_path):
+    history = History(tmp_path / "run").accepted_and_delivered(1)
+    history.heal(history.fault("kill", "dispatcher"))
+    history.send(A)
+    history.store(A, "dead")
+    (recovery,) = gather_contents(history.write()).recoveries()
+    assert recovery.drained_s == 0.0, "it was at its level when the fault ended, before the loss"
+    history = History(tmp_path / "other").accepted_and_delivered(1)
+    number = history.fault("kill", "dispatcher")
+    history.send(A)
+    history.store(A, "dead")
+    history.heal(number)
+    (recovery,) = gather_contents(history.write()).recoveries()
+    assert recovery.drained_s is None
+
+
+def test_markdown_from_files_makes_no_link_no_image_and_no_html(tmp_path):
+    history = History(tmp_path / "run").accepted_and_delivered(1)
+    history.fault("![x](//x/y.png)<img>\u202e", "[y](javascript:z)")
+    text = made(history)
+    assert "![" not in text
+    assert "[y]" not in text.replace("\\[", "")
+    assert "<img" not in text
+    assert "\u202e" not in text
