@@ -121,6 +121,7 @@ def test_json_lines_hold_what_the_csv_holds_and_leave_the_evidence_alone(tmp_pat
 
 def test_parquet_holds_what_the_csv_holds(tmp_path):
     from pyarrow import parquet
+
     folder = proven(tmp_path / "run").write()
     write_all(folder, [Format.PARQUET])
     assert parquet.read_table(folder / "deliveries.parquet").column("id").to_pylist() == [tid(1), tid(2)]
