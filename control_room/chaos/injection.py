@@ -104,8 +104,11 @@ def apply_faults(
     faults = [make(name, target, params) for target in dict.fromkeys(targets)]
     for fault in faults:
         fault.prepare(runtime)
-    live = LiveState(runtime)
-    under_way = [_announce_and_apply(runtime, fault, books, live, meant or {}) for fault in faults]
+    expected = _expected(runtime, faults)
+    under_way = [
+        _announce_and_apply(runtime, fault, expect, books, meant or {})
+        for fault, expect in zip(faults, expected, strict=True)
+    ]
     return [_seen(runtime, each, books) for each in under_way]
 
 
@@ -119,13 +122,22 @@ class _UnderWay:
     expect: str
 
 
+def _expected(runtime: Runtime, faults: Sequence[Fault]) -> list[str]:
+    """What each will hit, the ones before it counted as hit already. All are asked for before the first is applied:
+    with a member dead the sentences take seconds, and what is to die at once would die one after the other."""
+    live = LiveState(runtime)
+    sentences = []
+    for fault in faults:
+        sentences.append(fault.preview(live))
+        if fault.lasting:
+            live.hit.add(fault.target)
+    return sentences
+
+
 def _announce_and_apply(
-    runtime: Runtime, fault: Fault, books: Journals, live: LiveState, meant: Mapping[str, Any]
+    runtime: Runtime, fault: Fault, expect: str, books: Journals, meant: Mapping[str, Any]
 ) -> _UnderWay:
     """Journals the fault, then does it."""
-    expect = fault.preview(live)
-    if fault.lasting:
-        live.hit.add(fault.target)
     if isinstance(fault, MerchantBehaviour):
         already_open = still_open(books.state.records())
         fault.facts["before"] = original_behaviour(already_open, fault.facts["before"])
