@@ -3,7 +3,11 @@ from control_room.stack.runtime import MemberStatus, State
 
 
 def seen(cpu_s, memory_bytes, started_at_s=1.0):
-    return [MemberStatus("dispatcher", State.RUNNING, True, "", 7, started_at_s, 0, cpu_s, memory_bytes)]
+    return [
+        MemberStatus(
+            "dispatcher", State.RUNNING, ready=True, started_at_s=started_at_s, cpu_s=cpu_s, memory_bytes=memory_bytes
+        )
+    ]
 
 
 def test_a_members_cost_is_what_it_used_between_the_first_look_and_the_last():
