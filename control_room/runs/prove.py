@@ -34,7 +34,7 @@ def prove(
 
     Args:
         endpoints: where its evidence comes from.
-        run_dir: the run's folder; gets the evidence, verdict.json, deliveries.csv and report.md.
+        run_dir: the run's folder; gets the evidence, verdict.json, deliveries.csv and the report.
         deadline_s: seconds to wait for the client's end and the drain together.
         on_arithmetic: called after each look at what is left.
         narrate: told what is being done.
