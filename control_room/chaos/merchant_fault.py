@@ -1,4 +1,4 @@
-"""The merchant's behaviour as a fault: what is changed, and what it was before."""
+"""The merchant's behaviour as a fault: what is changed, what it was before, and which answers were seen of it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Final
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import MERCHANT, Fault
 from control_room.chaos.live import LiveState
+from control_room.chaos.merchant_fields import MODES, checked
+from control_room.chaos.merchant_probe import fits, probe
 from control_room.chaos.observe import Evidence, wait_for
 from control_room.stack.runtime import Runtime
 from control_room.tracking.http_source import put_json
-from control_room.tracking.merchant import read_behaviour
+from control_room.tracking.merchant import read_answers, read_behaviour
 from control_room.tracking.parts import SourceError
 
 READ_BACK_DEADLINE_S: Final = 5.0
-MODES: Final = ("normal", "outage", "silent", "refuse", "rate-limited", "gone")
-"""Checked before anything is journalled: a typing error must not stand in a run's fault log."""
 HEAL_DEADLINE_S: Final = 30.0
 """Longer: the merchant may be starting again at the same time."""
 
@@ -25,8 +25,9 @@ HEAL_DEADLINE_S: Final = 30.0
 class MerchantBehaviour(Fault):
     """Changes some fields of the merchant's behaviour; the heal puts back what they were.
 
-    `facts`: `set`, the fields changed and their values; `before`, what they were. Where one change lies over another
-    (see `injection`), `before` is what the first of them found.
+    `facts`: `set`, the fields changed and their values; `before`, what they were; `answered`, how many deliveries had
+    got which answer until then. Where one change lies over another (see `injection`), `before` is what the first of
+    them found.
     """
 
     name = "merchant"
@@ -35,17 +36,8 @@ class MerchantBehaviour(Fault):
 
     @classmethod
     def changing(cls, target: str, changes: Mapping[str, Any]) -> MerchantBehaviour:
-        """A fault that sets `changes`. Raises FaultError where there are none."""
-        given = {key: value for key, value in changes.items() if value is not None}
-        if not given:
-            raise FaultError("nothing to change: give at least one of failure_rate, timeout_share, latency_ms, mode")
-        if given.get("mode", MODES[0]) not in MODES:
-            raise FaultError(f"there is no mode {given['mode']}; there are {', '.join(MODES)}")
-        for share in ("failure_rate", "timeout_share"):
-            value = given.get(share, 0)
-            if not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise FaultError(f"{share} must be a number from 0 to 1 (given: {value})")
-        return cls(target, {"set": given})
+        """A fault that sets `changes`. Raises FaultError where there are none, or one is not allowed."""
+        return cls(target, {"set": checked(changes)})
 
     def prepare(self, runtime: Runtime) -> None:
         """Reads what the fields are now."""
@@ -54,23 +46,25 @@ class MerchantBehaviour(Fault):
         if unknown:
             raise FaultError(f"the merchant has no behaviour {', '.join(unknown)}; it has {', '.join(sorted(now))}")
         self.facts["before"] = {key: now[key] for key in self.facts["set"]}
+        self.facts["answered"] = _answers(runtime)
 
     def preview(self, live: LiveState) -> str:
-        """Each field, what it is and what it will be."""
+        """Each field, what it is and what it will be, and what a new mode means."""
         del live
-        before = self.facts["before"]
-        return "merchant: " + ", ".join(
+        before, mode = self.facts["before"], self.facts["set"].get("mode")
+        changes = ", ".join(
             f"{key} stays {value}" if before[key] == value else f"{key} {before[key]} → {value}"
             for key, value in self.facts["set"].items()
         )
+        return f"merchant: {changes}" + (f": {MODES[mode]}" if mode in MODES else "")
 
     def apply(self, runtime: Runtime) -> None:
         """Sets them. Raises FaultError with the merchant's own reason where it refuses."""
         self._put(runtime, self.facts["set"])
 
     def evidence(self, runtime: Runtime) -> Evidence:
-        """They read back as set."""
-        return wait_for(lambda: self._compared(runtime, self.facts["set"]), READ_BACK_DEADLINE_S)
+        """They read back as set, and a request that is no delivery is answered so."""
+        return wait_for(lambda: self._observed(runtime), READ_BACK_DEADLINE_S)
 
     def heal(self, runtime: Runtime) -> None:
         """Puts back what they were: `restore` where `injection` left it, else `before`.
@@ -78,11 +72,16 @@ class MerchantBehaviour(Fault):
         Failure policy: open. A merchant that is down now is being started by another heal of the same moment:
         `healed` goes on trying.
         """
+        if "answers" not in self.facts:
+            self.facts["answers"] = _more(_answers(runtime), self.facts.get("answered"))
         with suppress(FaultError):
             self._put(runtime, self._wanted())
 
     def healed(self, runtime: Runtime) -> Evidence:
-        """They read back as they were; puts them back again where they do not."""
+        """They read back as they were; puts them back again where they do not.
+
+        `answers` tells how many deliveries got which answer since the fault was announced, where the merchant lived on.
+        """
 
         def look() -> Evidence:
             seen = self._compared(runtime, self._wanted())
@@ -90,7 +89,9 @@ class MerchantBehaviour(Fault):
                 self.heal(runtime)
             return seen
 
-        return wait_for(look, HEAL_DEADLINE_S)
+        seen = wait_for(look, HEAL_DEADLINE_S)
+        answers = self.facts.get("answers")
+        return seen if answers is None else Evidence(seen.ok, {**seen.facts, "answers": answers})
 
     def _wanted(self) -> dict[str, Any]:
         wanted: dict[str, Any] = self.facts.get("restore", self.facts.get("before", {}))
@@ -102,13 +103,24 @@ class MerchantBehaviour(Fault):
         except SourceError as error:
             raise FaultError(f"the merchant's behaviour cannot be changed: {error}") from error
 
+    def _observed(self, runtime: Runtime) -> Evidence:
+        now, seen = self._now(runtime, self.facts["set"])
+        if not seen.ok:
+            return seen
+        answer = probe(runtime.endpoints().merchant_url, now)
+        return Evidence(fits(now, answer), {**seen.facts, **answer.facts()})
+
     def _compared(self, runtime: Runtime, wanted: Mapping[str, Any]) -> Evidence:
+        return self._now(runtime, wanted)[1]
+
+    def _now(self, runtime: Runtime, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], Evidence]:
+        """The whole behaviour, and whether it is as `wanted`."""
         try:
             now = _read(runtime)
         except FaultError as error:
-            return Evidence(False, {"error": str(error)})
+            return {}, Evidence(False, {"error": str(error)})
         seen = {key: now.get(key) for key in wanted}
-        return Evidence(seen == dict(wanted), {"behaviour": seen})
+        return now, Evidence(seen == dict(wanted), {"behaviour": seen})
 
 
 def _read(runtime: Runtime) -> dict[str, Any]:
@@ -116,3 +128,19 @@ def _read(runtime: Runtime) -> dict[str, Any]:
         return read_behaviour(runtime.endpoints().merchant_url)
     except SourceError as error:
         raise FaultError(f"the merchant does not tell how it behaves: {error}") from error
+
+
+def _answers(runtime: Runtime) -> dict[str, Any] | None:
+    """The counts, and since when; None where the merchant does not tell: they explain a fault, and decide nothing."""
+    try:
+        return read_answers(runtime.endpoints().merchant_url)
+    except SourceError:
+        return None
+
+
+def _more(now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> dict[str, int] | None:
+    """How many more there are `now`; None where that cannot be told: the merchant began anew, or never told."""
+    if now is None or before is None or now["since"] != before["since"]:
+        return None
+    counts = {answer: count - before["counts"].get(answer, 0) for answer, count in now["counts"].items()}
+    return {answer: count for answer, count in counts.items() if count}

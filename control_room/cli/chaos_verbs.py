@@ -12,7 +12,8 @@ import click
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
-from control_room.chaos.merchant_fault import MODES, MerchantBehaviour
+from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.merchant_fields import FIELDS, MODES, Limits
 from control_room.cli.context import (
     DURATION,
     Stop,
@@ -26,7 +27,7 @@ from control_room.cli.context import (
 )
 from control_room.exit_codes import FAILED
 from control_room.runs.folders import find_run
-from control_room.stack.runtime import Runtime
+from control_room.stack.runtime import MEMBERS, Runtime
 from control_room.stack.select import resolve_state_dir
 
 if TYPE_CHECKING:  # imported when a verb runs: `--help` stays quick
@@ -112,12 +113,14 @@ def _applied(record: FaultRecord) -> str:
 def _member_verb(name: str) -> click.Command:
     """The verb of a fault that takes members and nothing else."""
     fault = CATALOGUE[name]
+    only = fault.targets if len(fault.targets) == 1 else ()
+    """Need not be named."""
 
     @click.command(name, help=f"{fault.summary[0].upper()}{fault.summary[1:]}.")
-    @click.argument("members", nargs=-1, required=True, type=click.Choice(fault.targets), metavar="MEMBER...")
+    @click.argument("members", nargs=-1, required=not only, type=click.Choice(fault.targets), metavar="MEMBER...")
     @_fault_options
     def verb(members: tuple[str, ...], **options: Any) -> None:
-        _apply(name, members, params={}, **options)
+        _apply(name, members or only, params={}, **options)
 
     return verb
 
@@ -127,26 +130,32 @@ for _name in CATALOGUE:
         chaos.add_command(_member_verb(_name))
 
 
-@chaos.command("merchant", help=f"{MerchantBehaviour.summary[0].upper()}{MerchantBehaviour.summary[1:]}.")
-@click.option("--failure-rate", type=click.FloatRange(0, 1), help="Share of requests that fail.")
-@click.option("--timeout-share", type=click.FloatRange(0, 1), help="Of these, the share that hangs instead of a 500.")
-@click.option("--latency-ms", type=click.FloatRange(0, 60_000), help="Added before every answer.")
-@click.option("--mode", type=click.Choice(MODES), help="normal, or one that fails every request in its way.")
+def _merchant_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """`--mode`, and one option per field of the behaviour."""
+    for name, limits in reversed(list(FIELDS.items())):
+        verb = click.option(f"--{name.replace('_', '-')}", type=_range(limits), help=limits.words)(verb)
+    return click.option("--mode", type=click.Choice(tuple(MODES)), metavar="MODE", help="One of the modes above.")(verb)
+
+
+def _range(limits: Limits) -> click.FloatRange | click.IntRange:
+    if limits.whole:
+        return click.IntRange(int(limits.low), int(limits.high))
+    return click.FloatRange(limits.low, limits.high)
+
+
+_MODES_HELP = "\n".join(f"  {mode:<{max(map(len, MODES))}}  {words}" for mode, words in MODES.items())
+
+
+@chaos.command(
+    "merchant",
+    help=f"{MerchantBehaviour.summary[0].upper()}{MerchantBehaviour.summary[1:]}.\n\n\b\nModes:\n{_MODES_HELP}",
+    short_help=f"{MerchantBehaviour.summary[0].upper()}{MerchantBehaviour.summary[1:]}.",
+)
+@_merchant_options
 @_fault_options
-def merchant(
-    failure_rate: float | None,
-    timeout_share: float | None,
-    latency_ms: float | None,
-    mode: str | None,
-    **options: Any,
-) -> None:
+def merchant(mode: str | None, **options: Any) -> None:
     """Its help is the fault's own summary."""
-    changes = {
-        "failure_rate": failure_rate,
-        "timeout_share": timeout_share,
-        "latency_ms": latency_ms,
-        "mode": mode,
-    }
+    changes = {"mode": mode, **{name: options.pop(name) for name in FIELDS}}
     _apply(MerchantBehaviour.name, (MERCHANT,), params=changes, **options)
 
 
@@ -171,7 +180,7 @@ def list_faults(state: Path | None, runtime_name: str | None, as_json: bool) -> 
     for name in ("FAULT", "WHAT IT DOES", "ON"):
         table.add_column(name, no_wrap=name == "FAULT")
     for name, fault in CATALOGUE.items():
-        on = "any member" if len(fault.targets) > 1 else fault.targets[0]
+        on = "any member" if fault.targets == MEMBERS else ", ".join(fault.targets)
         table.add_row(name, fault.summary, on)
     Console().print(table)
     for each in still:

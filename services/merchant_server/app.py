@@ -12,6 +12,8 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.merchant_server import metrics
+from services.merchant_server.answers import MOVED_PATH
 from services.merchant_server.behaviour import BehaviourError
 from services.merchant_server.group_commit import GroupCommit
 from services.merchant_server.ledger import LedgerError, LedgerFile
@@ -46,14 +48,22 @@ class MerchantApp:
         """The aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/webhook_listener", self._listener.handle)
+        app.router.add_route("*", MOVED_PATH, self._moved)
         app.router.add_get("/ledger", self._page)
         app.router.add_get("/ledger/stream", self._stream)
         app.router.add_get("/admin/behaviour", self._get_behaviour)
         app.router.add_put("/admin/behaviour", self._put_behaviour)
         app.router.add_get("/admin/state", self._state)
+        app.router.add_post("/admin/probe", self._listener.probe)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/metrics", self._metrics)
         return app
+
+    async def _moved(self, request: web.Request) -> web.Response:
+        """Where a 301 points: a 200 that stands in no ledger, so whoever takes it for a delivery has lost one."""
+        del request
+        metrics.FOLLOWED.inc()
+        return _json(200, {"status": "nothing was delivered here"})
 
     async def _page(self, request: web.Request) -> web.Response:
         first_line = _whole_number(request, "from", 0, 0, 2**62)
@@ -93,7 +103,7 @@ class MerchantApp:
             return _json(400, {"error": f"The body is not valid JSON: {error}.", "fields": {}})
         except BehaviourError as error:
             return _json(400, {"error": f"The behaviour cannot be changed so: {error}.", "fields": error.fields})
-        self._listener.behaviour = changed
+        self._listener.behave(changed)
         log.info("behaviour changed mode=%s failure_rate=%g", changed.mode, changed.failure_rate, extra=changes)
         return _json(200, changed.document())
 
@@ -107,6 +117,7 @@ class MerchantApp:
                 "started_at": self._started_at_s,
                 "hanging": self._listener.hanging,
                 "behaviour": self._listener.behaviour.document(),
+                "answers": {answer.value: count for answer, count in self._listener.answers.items()},
                 "ledger": {
                     "path": str(self._ledger.path),
                     "lines": synced.lines,

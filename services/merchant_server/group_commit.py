@@ -171,6 +171,7 @@ class GroupCommit:
                 if not entry.waiting.done():
                     entry.waiting.set_exception(LedgerError(f"the ledger cannot be written: {self.failure}"))
                 entry.record["status"] = 503
+                entry.record.pop("ans", None)
                 entry.waiting = None
             if self._closing or self.full:
                 self.dropped_lines += 1

@@ -1,13 +1,10 @@
-"""`POST /webhook_listener`: examine the request, draw its answer, write it to the ledger, answer."""
+"""`POST /webhook_listener`: draw the answer, examine the request, write it to the ledger, answer."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-import socket
-import struct
 import time
+from collections import Counter
 from random import Random
 from typing import Any, Final
 
@@ -15,118 +12,115 @@ from aiohttp import web
 
 from services.common.signing import Secrets
 from services.merchant_server import metrics
+from services.merchant_server.answers import Answering, json_response, reset
 from services.merchant_server.behaviour import Answer, Behaviour
 from services.merchant_server.examination import examine
 from services.merchant_server.group_commit import GroupCommit
 from services.merchant_server.ledger import LedgerError
 
-log = logging.getLogger(__name__)
 _LEDGER_STATUS: Final = {
     Answer.OK: 200,
+    Answer.RESET_AFTER_LEDGER: 200,
+    Answer.DRIP: 200,
+    Answer.HUGE: 200,
     Answer.ERROR: 500,
     Answer.HANG: -1,
     Answer.RESET: 0,
     Answer.RATE_LIMITED: 429,
     Answer.GONE: 410,
+    Answer.REDIRECT: 301,
 }
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: closing sends RST instead of FIN."""
+"""One that is missing here leaves no line: nothing of the request was read that a line could tell."""
+_LEDGER_ANSWER: Final = {Answer.RESET_AFTER_LEDGER: "cut", Answer.DRIP: "drip"}
+"""The line's `ans`, where a delivery is taken whose answer does not leave whole and at once."""
 
 
 class WebhookListener:
-    """The merchant's one endpoint. `behaviour` may be replaced at any time; the next request follows it."""
+    """The merchant's one endpoint. Its behaviour may be changed at any time; the next request follows it."""
 
     def __init__(self, commits: GroupCommit, secrets: Secrets, behaviour: Behaviour, random: Random) -> None:
-        self.behaviour = behaviour
         self._commits = commits
         self._secrets = secrets
         self._random = random
-        self._hanging: set[asyncio.Task[Any]] = set()
+        self._answering = Answering()
+        self.answers: Counter[Answer] = Counter()
+        """How many deliveries got which answer since the start."""
+        self.behave(behaviour)
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves now."""
+        return self._behaviour
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """From the next request on."""
+        self._behaviour = behaviour
+        self._since_s = time.monotonic()
 
     @property
     def hanging(self) -> int:
-        """Requests whose answer is held back now."""
-        return len(self._hanging)
+        """Requests whose answer is held back, or still being sent slowly, now."""
+        return self._answering.held
 
     def drop_hanging(self) -> None:
-        """Closes the connections of all held-back requests, for a quick end."""
-        for task in self._hanging:
-            task.cancel()
+        """Closes the connections of all of these, for a quick end."""
+        self._answering.drop_held()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one delivery.
 
         Failure policy: closed. A 200 leaves only after its ledger line is on disk; without the line it is a 503.
         """
+        behaviour, answer = self._draw()
+        if answer is Answer.RESET_BEFORE_BODY:
+            self._count(answer)
+            return reset(request)
         body = await request.read()
-        behaviour = self.behaviour
-        answer = behaviour.draw(self._random)
         record = examine(body, request.headers, self._secrets, time.time())
         record["status"] = _LEDGER_STATUS[answer]
+        if answer in _LEDGER_ANSWER:
+            record["ans"] = _LEDGER_ANSWER[answer]
         metrics.SIGNATURES.labels("hmac", record["hmac"]).inc()
         metrics.SIGNATURES.labels("webhook", record["wh"]).inc()
         if behaviour.latency_ms > 0:
             await self._delay(behaviour.latency_ms / 1000, record)
-        metrics.BY_ANSWER[answer].inc()
+        self._count(answer)
         try:
-            if answer is Answer.OK or self._commits.full:
+            if answer.takes or self._commits.full:
                 await self._commits.commit(record)
             else:
                 self._commits.add(record)
         except LedgerError:
             metrics.UNWRITTEN.inc()
-            return _json(503, b'{"error":"The ledger cannot be written; deliver again later."}', {"Retry-After": "1"})
-        return await self._answer(request, answer, behaviour)
+            error = b'{"error":"The ledger cannot be written; deliver again later."}'
+            return json_response(503, error, {"Retry-After": "1"})
+        return await self._answering.send(request, answer, behaviour)
 
-    async def _answer(self, request: web.Request, answer: Answer, behaviour: Behaviour) -> web.StreamResponse:
-        if answer is Answer.OK:
-            return _json(200, b'{"status":"received"}')
-        if answer is Answer.ERROR:
-            return _json(500, b'{"error":"The merchant failed."}')
-        if answer is Answer.HANG:
-            return await self._hang(behaviour.hang_s)
-        if answer is Answer.RATE_LIMITED:
-            retry_after = str(math.ceil(behaviour.retry_after_s))
-            return _json(429, b'{"error":"Too many requests."}', {"Retry-After": retry_after})
-        if answer is Answer.GONE:
-            return _json(410, b'{"error":"This endpoint is gone."}')
-        _reset(request)
-        return web.Response(status=500)
+    async def probe(self, request: web.Request) -> web.StreamResponse:
+        """Answers as a delivery would be answered now, for whoever wants to see that. It is none: no line, no count."""
+        behaviour, answer = self._draw()
+        if answer is Answer.RESET_BEFORE_BODY:
+            return reset(request)
+        await request.read()
+        if behaviour.latency_ms > 0:
+            await asyncio.sleep(behaviour.latency_ms / 1000)
+        return await self._answering.send(request, answer, behaviour)
 
-    async def _hang(self, hang_s: float) -> web.Response:
-        """Holds the answer back until the caller hangs up (aiohttp then cancels the handler) or the time is over."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._hanging.add(task)
-        metrics.HANGING.inc()
-        try:
-            await asyncio.sleep(hang_s)
-        finally:
-            metrics.HANGING.dec()
-            if task is not None:
-                self._hanging.discard(task)
-        return _json(504, b'{"error":"The merchant took too long."}')
+    def _draw(self) -> tuple[Behaviour, Answer]:
+        behaviour = self._behaviour
+        return behaviour, behaviour.draw(self._random, time.monotonic() - self._since_s)
+
+    def _count(self, answer: Answer) -> None:
+        self.answers[answer] += 1
+        metrics.BY_ANSWER[answer].inc()
 
     async def _delay(self, latency_s: float, record: dict[str, Any]) -> None:
         try:
             await asyncio.sleep(latency_s)
         except asyncio.CancelledError:
             record["status"] = _LEDGER_STATUS[Answer.HANG]
-            metrics.BY_ANSWER[Answer.HANG].inc()
+            record.pop("ans", None)
+            self._count(Answer.HANG)
             self._commits.add(record)
             raise
         record["at"] = round(time.time(), 6)
-
-
-def _json(status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
-
-
-def _reset(request: web.Request) -> None:
-    transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    transport.abort()

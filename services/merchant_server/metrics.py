@@ -12,6 +12,7 @@ REQUESTS: Final = Counter("merchant_requests", "Requests to /webhook_listener by
 BY_ANSWER: Final = {answer: REQUESTS.labels(answer.value) for answer in Answer}
 UNWRITTEN: Final = REQUESTS.labels("503")
 """Answered 503 because the ledger could not be written."""
+FOLLOWED: Final = Counter("merchant_redirects_followed", "Requests to where a 301 points: nobody should come")
 SIGNATURES: Final = Counter("merchant_signatures", "Signatures seen, by kind and result", ["kind", "result"])
 HANGING: Final = Gauge("merchant_hanging_requests", "Requests whose answer is held back now")
 LEDGER_LINES: Final = Gauge("merchant_ledger_lines", "Lines of the ledger that are on disk")

@@ -50,7 +50,10 @@ async def _serve(settings: MerchantSettings, ledger: LedgerFile, stop: asyncio.E
 
     commits = GroupCommit(ledger, observe)
     behaviour = Behaviour(
-        failure_rate=settings.failure_rate, timeout_share=settings.timeout_share, hang_s=settings.hang_s
+        failure_rate=settings.failure_rate,
+        timeout_share=settings.timeout_share,
+        hang_s=settings.hang_s,
+        drip_s=2 * settings.request_timeout_sec,
     )
     listener = WebhookListener(commits, settings.secrets, behaviour, Random())  # noqa: S311 - chance, not a secret
     app = MerchantApp(ledger, commits, listener, caller_timeout_s=settings.request_timeout_sec)

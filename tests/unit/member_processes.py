@@ -124,17 +124,19 @@ class ProcessRuntime:
 
 
 class MerchantDouble:
-    """Speaks the merchant's admin and ledger pages, and nothing else of it."""
+    """Speaks the merchant's admin and ledger pages, and answers probes in the modes normal, outage and silent."""
 
     def __init__(self, behaviour=None, ledger=()):
         self.behaviour = dict(behaviour or {"mode": "normal", "failure_rate": 0.7, "latency_ms": 0.0})
         self.ledger = list(ledger)
         self.questions = 0
+        self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -158,8 +160,16 @@ def _handler(merchant):
             merchant.behaviour.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self._reply(b"{}")
 
-        def _reply(self, body):
-            self.send_response(200)
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if merchant.behaviour["mode"] == "silent":
+                merchant.closing.wait()
+                return
+            failing = merchant.behaviour["mode"] == "outage" or merchant.behaviour["failure_rate"] > 0
+            self._reply(b"{}", 500 if failing else 200)
+
+        def _reply(self, body, status=200):
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -13,7 +13,7 @@ from aiohttp import web
 from services.common.chain import read_chain
 from services.common.signing import Secrets
 from services.merchant_server.app import MerchantApp
-from services.merchant_server.behaviour import Behaviour
+from services.merchant_server.behaviour import Behaviour, Mode
 from services.merchant_server.group_commit import GroupCommit
 from services.merchant_server.ledger import LedgerFile
 from services.merchant_server.listener import WebhookListener
@@ -54,6 +54,7 @@ class Merchant:
             async with self.session.post(
                 f"{self.url}/webhook_listener",
                 data=content,
+                allow_redirects=False,
                 headers=headers(content, transaction_id) if sent is None else sent,
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
             ) as response:
@@ -85,11 +86,11 @@ class Merchant:
 
 
 @asynccontextmanager
-async def merchant(path, *, hang_s=30.0, secrets=SECRETS, **behaviour):
+async def merchant(path, *, hang_s=30.0, secrets=SECRETS, mode="normal", **behaviour):
     ledger = LedgerFile(path)
     groups = []
     commits = GroupCommit(ledger, lambda lines, duration_s: groups.append(lines))
-    behaviour = Behaviour(**{"failure_rate": 0.0, "hang_s": hang_s, **behaviour})
+    behaviour = Behaviour(**{"failure_rate": 0.0, "hang_s": hang_s, **behaviour, "mode": Mode(mode)})
     listener = WebhookListener(commits, secrets, behaviour, Random(1))
     app = MerchantApp(ledger, commits, listener, caller_timeout_s=0.1)
     runner = web.AppRunner(app.make(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)

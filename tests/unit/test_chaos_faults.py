@@ -225,7 +225,8 @@ def test_every_fault_is_declared_with_words_and_targets():
     assert set(CATALOGUE) == {"kill", "crash", "stop", "start", "restart", "freeze", "thaw", "merchant"}
     for name, kind in CATALOGUE.items():
         assert kind.summary
-        assert kind.targets == (("merchant-server",) if name == "merchant" else MEMBERS)
+        few = {"merchant": ("merchant-server",)}
+        assert kind.targets == few.get(name, MEMBERS)
 
 
 def test_a_preview_says_what_it_can_when_nothing_else_answers(runtime):
@@ -250,7 +251,7 @@ class TestMerchant:
     def test_behaviour_reads_back_and_its_heal_restores_what_was_before(self, runtime, merchant, journal):
         record = apply_fault(runtime, "merchant", "merchant-server", [journal], failure_rate=0.0, mode="outage")
         assert record.evidence.ok
-        assert record.expect == "merchant: failure_rate 0.7 → 0.0, mode normal → outage"
+        assert record.expect == "merchant: failure_rate 0.7 → 0.0, mode normal → outage: every delivery gets a 500"
         assert merchant.behaviour["mode"] == "outage"
         heal_all(runtime, [journal])
         assert merchant.behaviour == {"mode": "normal", "failure_rate": 0.7, "latency_ms": 0.0}

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import time
+import tracemalloc
 from contextlib import asynccontextmanager
 
 import pytest
@@ -80,6 +81,57 @@ async def test_a_refusal_says_when_to_come_again():
         assert await one.post({}, BODY) == Answer(429, None, 7.0)
 
 
+async def test_a_301_is_not_followed_wherever_it_points():
+    async with merchant(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as (_, elsewhere):
+        away = b"HTTP/1.1 301 X\r\nLocation: %s\r\nContent-Length: 2\r\n\r\nno"
+        for place in (b"/hook", b"http://127.0.0.1:1/", b"//[", b"http://\xff/"):
+            async with merchant(says(away % place)) as (one, requests):
+                found = [await one.post({}, BODY) for _ in range(2)]
+                assert [(answer.status, answer.delivered) for answer in found] == [(301, False)] * 2
+                assert len(requests) == 2
+        assert elsewhere == []
+
+
+def drips(text, pause_s):
+    async def talk(writer):
+        for number in range(len(text)):
+            writer.write(text[number : number + 1])
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+
+    return talk
+
+
+async def test_an_answer_that_drips_within_the_time_is_taken_and_its_connection_used_again():
+    async with merchant(drips(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0.005)) as (one, requests):
+        assert [await one.post({}, BODY) for _ in range(2)] == [Answer(200)] * 2
+        assert len(requests) == 2
+        assert len(one._session.connector._conns) == 1
+
+
+async def test_the_time_is_for_the_whole_answer_however_often_a_byte_comes():
+    began_s = time.monotonic()
+    async with merchant(drips(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10_000, 0.02), timeout_s=0.5) as (one, _):
+        assert await one.post({}, BODY) == Answer(None, "timeout")
+        assert not one._session.connector._conns
+    assert time.monotonic() - began_s < 3
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_status_in_time_decides_though_its_body_drips_on_and_that_ends_in_time_too(status):
+    began_s = time.monotonic()
+    text = b"HTTP/1.1 %d X\r\nContent-Length: 9999\r\n\r\n" % status
+
+    async def talk(writer):
+        await says(text)(writer)
+        await drips(b"b" * 9999, 0.02)(writer)
+
+    async with merchant(talk, timeout_s=0.5) as (one, _):
+        assert await one.post({}, BODY) == Answer(status)
+        assert not one._session.connector._conns, "the rest of the body would be taken for the next answer"
+    assert time.monotonic() - began_s < 3
+
+
 async def test_no_answer_in_time_is_a_timeout_and_takes_no_longer():
     began_s = time.monotonic()
     async with merchant(hang, timeout_s=0.2) as (one, _):
@@ -130,7 +182,50 @@ async def test_of_an_endless_answer_little_is_read():
 
     async with merchant(talk) as (one, _):
         assert (await one.post({}, BODY)).delivered
+        assert not one._session.connector._conns, "a connection with an answer left in it is not used again"
     assert sent < 200 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_huge_answer_counts_by_its_status_and_costs_no_memory(status):
+    size_bytes = 64 * 1024 * 1024
+    block = bytes(0x10000)
+
+    async def talk(writer):
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, size_bytes))
+        for _ in range(size_bytes // len(block)):
+            writer.write(block)
+            await writer.drain()
+
+    async with merchant(talk) as (one, requests):
+        await one.post({}, BODY)
+        tracemalloc.start()
+        try:
+            found = await asyncio.gather(*[one.post({}, BODY) for _ in range(5)])
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert found == [Answer(status)] * 5
+        assert len(requests) == 6
+        assert not one._session.connector._conns
+    assert peak_bytes < 16 * 1024 * 1024, "far below the 320 MiB that were offered"
+
+
+@pytest.mark.parametrize("block", [b"x-a: " + b"b" * 4000 + b"\r\n", b"HTTP/1.1 103 X\r\nLink: x\r\n\r\n"])
+async def test_a_head_without_end_is_a_failed_attempt_in_time(block):
+    began_s = time.monotonic()
+
+    async def talk(writer):
+        if block.startswith(b"x-a"):
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(block * 16)
+            await writer.drain()
+
+    async with merchant(talk, timeout_s=0.5) as (one, _):
+        found = await one.post({}, BODY)
+    assert found.status is None
+    assert time.monotonic() - began_s < 3
 
 
 async def test_no_proxy_no_cookie_and_nothing_unasked_for_is_sent(monkeypatch):

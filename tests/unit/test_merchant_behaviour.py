@@ -4,6 +4,7 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
+from control_room.chaos.merchant_fields import FIELDS, MODES
 from services.common.settings import explain
 from services.merchant_server.behaviour import Answer, Behaviour, BehaviourError, Mode
 from services.merchant_server.settings import MerchantSettings
@@ -31,6 +32,24 @@ def test_every_other_mode_answers_one_way_whatever_the_failure_rate(mode):
     assert len(_drawn(Behaviour(mode=mode, failure_rate=0.5), 100)) == 1
 
 
+def test_a_flapping_merchant_fails_first_then_works_and_so_on():
+    behaviour, chance = Behaviour(mode=Mode.FLAPPING, flap_s=2.0, failure_rate=0.0), Random(7)
+    found = [behaviour.draw(chance, since_s) for since_s in (0, 1.99, 2, 3.9, 4, 5.9, 6, 1_000_002)]
+    assert found == [Answer.ERROR, Answer.ERROR, Answer.OK, Answer.OK] * 2
+    works = Behaviour(mode=Mode.FLAPPING, flap_s=2.0, failure_rate=1.0, timeout_share=1.0)
+    assert works.draw(chance, 3) is Answer.HANG, "the working half is as `normal` would be"
+
+
+def test_every_mode_and_field_can_be_set_from_the_control_room_within_the_merchants_own_limits():
+    assert tuple(MODES) == tuple(Mode)
+    assert set(FIELDS) == set(Behaviour().document()) - {"mode"}
+    for name, limits in FIELDS.items():
+        for value in (limits.low, limits.high):
+            changed = Behaviour().changed({name: value}, caller_timeout_s=0.05).document()
+            assert changed[name] == value
+            assert type(changed[name]) is (int if limits.whole else float)
+
+
 def test_a_change_leaves_everything_else_as_it_is():
     before = Behaviour(failure_rate=0.3, latency_ms=5)
     after = before.changed({"mode": "gone", "latency_ms": 7}, caller_timeout_s=3)
@@ -49,8 +68,12 @@ def test_a_change_leaves_everything_else_as_it_is():
         ("latency_ms", -1, "must be a number from 0 to 600000"),
         ("hang_s", 3, "must be more than the callers' time-out of 3 s and at most 3600"),
         ("retry_after_s", None, "must be a number from 0 to 86400"),
-        ("mode", "broken", "must be one of normal, outage, silent, refuse, rate-limited, gone"),
-        ("mode", 7, "must be one of normal, outage, silent, refuse, rate-limited, gone"),
+        ("drip_s", 0, "must be a number from 0.05 to 600"),
+        ("flap_s", 0, "must be a number from 0.1 to 3600"),
+        ("huge_bytes", 1000, "must be a whole number from 65537 to 1073741824"),
+        ("huge_bytes", 100_000.5, "must be a whole number from 65537 to 1073741824"),
+        ("mode", "broken", f"must be one of {', '.join(Mode)}"),
+        ("mode", 7, f"must be one of {', '.join(Mode)}"),
         ("failurerate", 1, "is not a field of the behaviour; there are mode, failure_rate, "),
     ],
 )
