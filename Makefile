@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint format e2e lock clean
+.PHONY: help run install test lint format e2e mutants lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,11 @@ install: $(VENV)/installed ## make .venv with the project and its pinned depende
 test: $(VENV)/installed-dev ## every test that needs no container engine (unit, integration, ui)
 	@$(PYTEST)
 
-e2e: $(VENV)/installed-dev ## kill every member under load, install the wheel elsewhere, run the demo
-	@$(PYTEST) tests/e2e
+e2e: $(VENV)/installed-dev ## kill every member under load, crash points, scenarios, the wheel elsewhere, the demo
+	@$(PYTEST) tests/e2e --ignore tests/e2e/test_broken_services.py
+
+mutants: $(VENV)/installed-dev ## services with a seeded bug: the verdict must turn red for each
+	@$(PYTEST) tests/e2e/test_broken_services.py
 
 lint: $(VENV)/installed-dev ## ruff, formatting, mypy strict, import contracts
 	@$(BIN)/ruff check .

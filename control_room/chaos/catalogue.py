@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from control_room.chaos.crash_point import CrashPoint
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
 
 CATALOGUE: Final[Mapping[str, type[Fault]]] = {
-    fault.name: fault for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, MerchantBehaviour)
+    fault.name: fault for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, CrashPoint, MerchantBehaviour)
 }
 """By name, in the order of a menu."""
 
@@ -21,6 +22,8 @@ def make(name: str, target: str, params: Mapping[str, Any]) -> Fault:
     kind = _kind(name)
     if issubclass(kind, MerchantBehaviour):
         return kind.changing(target, params)
+    if issubclass(kind, CrashPoint):
+        return kind.at(target, params)
     if params:
         raise FaultError(f"{name} takes no parameters (given: {', '.join(sorted(params))})")
     return kind(target)

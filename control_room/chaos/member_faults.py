@@ -31,7 +31,7 @@ _DOWN: Final = (State.STOPPED, State.CRASHED)
 class MemberFault(Fault):
     """What faults on a process share: who it was before."""
 
-    targets = MEMBERS
+    targets: ClassVar[tuple[str, ...]] = MEMBERS
     refused_in: ClassVar[tuple[State, ...]] = _DOWN
     """States of the member in which the fault would hit nothing."""
 

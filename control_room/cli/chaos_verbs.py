@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from control_room.chaos.catalogue import CATALOGUE
+from control_room.chaos.crash_point import WITHIN_S, CrashPoint, members_of
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
 from control_room.chaos.merchant_fault import MerchantBehaviour
@@ -29,6 +30,7 @@ from control_room.exit_codes import FAILED
 from control_room.runs.folders import find_run
 from control_room.stack.runtime import MEMBERS, Runtime
 from control_room.stack.select import resolve_state_dir
+from services.common.crash import POINTS
 
 if TYPE_CHECKING:  # imported when a verb runs: `--help` stays quick
     from control_room.chaos.injection import FaultRecord, HealRecord
@@ -95,13 +97,16 @@ def _apply(
 def _heal_after(runtime: Runtime, journals: list[Path], numbers: list[int], for_s: float) -> None:
     """Waits and heals; on Ctrl-C it heals at once. A kill of this process leaves that to the next command."""
     from control_room.chaos.injection import heal as heal_some
+    from control_room.chaos.open_faults import open_faults
 
     narrate(f"healing in {for_s:g} s; Ctrl-C heals now")
     try:
         time.sleep(for_s)
     finally:
         with explained():
-            for healed in heal_some(runtime, journals, numbers=numbers):
+            # One that is over by itself (a crash) is closed already.
+            left = {fault.number for fault in open_faults(journals[0])}.intersection(numbers)
+            for healed in heal_some(runtime, journals, numbers=left):
                 narrate(_undone(healed))
 
 
@@ -126,7 +131,7 @@ def _member_verb(name: str) -> click.Command:
 
 
 for _name in CATALOGUE:
-    if _name != MerchantBehaviour.name:
+    if _name not in (MerchantBehaviour.name, CrashPoint.name):
         chaos.add_command(_member_verb(_name))
 
 
@@ -157,6 +162,20 @@ def merchant(mode: str | None, **options: Any) -> None:
     """Its help is the fault's own summary."""
     changes = {"mode": mode, **{name: options.pop(name) for name in FIELDS}}
     _apply(MerchantBehaviour.name, (MERCHANT,), params=changes, **options)
+
+
+_POINTS_HELP = "\b\n" + "\n".join(f"{name:30} {point.where}" for name, point in POINTS.items())
+
+
+@chaos.command(CrashPoint.name, help=f"{CrashPoint.summary[0].upper()}{CrashPoint.summary[1:]}.\n\n{_POINTS_HELP}")
+@click.argument("point", type=click.Choice(tuple(POINTS)), metavar="POINT")
+@click.argument("member", required=False, type=click.Choice(CrashPoint.targets), metavar="[MEMBER]")
+@click.option("--within", type=DURATION, default=WITHIN_S, help="How long to wait until the point is reached.")
+@_fault_options
+def crash_point(point: str, member: str | None, within: float, **options: Any) -> None:
+    """Its help is the fault's own summary, and the points."""
+    target = member or members_of(point)[0]
+    _apply(CrashPoint.name, (target,), params={"point": point, "within": within}, **options)
 
 
 @chaos.command("list")

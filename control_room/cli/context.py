@@ -79,10 +79,17 @@ def json_option(verb: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Data as JSON on stdout.")(verb)
 
 
-def runtime_of(state: Path | None, runtime_name: str | None, environ: Mapping[str, str] | None = None) -> Runtime:
-    """The runtime of the state folder that --state, BRUCE_STATE or the default names; `environ` as its settings."""
+def runtime_of(
+    state: Path | None, runtime_name: str | None, environ: Mapping[str, str] | None = None, **options: object
+) -> Runtime:
+    """The runtime of the state folder that --state, BRUCE_STATE or the default names; `environ` as its settings.
+
+    `options` are the runtime's own.
+    """
     with explained():
-        return open_runtime(runtime_name, resolve_state_dir(state), os.environ if environ is None else environ)
+        return open_runtime(
+            runtime_name, resolve_state_dir(state), os.environ if environ is None else environ, **options
+        )
 
 
 def quick_environment() -> dict[str, str]:

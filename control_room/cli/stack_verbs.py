@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from control_room.cli.context import explained, json_option, narrate, print_json, runtime_of, stack_options
+from control_room.stack.runtime import MEMBERS
+
+
+class _Replacement(click.ParamType[tuple[str, list[str]]]):
+    """`MEMBER=COMMAND`: a member and the words of what runs in its place."""
+
+    name = "MEMBER=COMMAND"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, list[str]]:
+        """The member's name, and a command whose program is found already."""
+        member, _, command = str(value).partition("=")
+        if member not in MEMBERS:
+            self.fail(f"there is no member {member!r}; the members are {', '.join(MEMBERS)}", param, ctx)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            self.fail(f"{command!r} cannot be read as a command: {error}", param, ctx)
+        if not words:
+            self.fail(f'{member} needs a command, such as {member}="python -m pdb my_service.py"', param, ctx)
+        program = _program(words[0])
+        if program is None:
+            self.fail(f"there is no program {words[0]!r} to run {member} with", param, ctx)
+        return member, [program, *words[1:]]
+
+
+def _program(word: str) -> str | None:
+    """The program's path: `python` is the one that runs this, others come from PATH or as a path; None: not there."""
+    if word in ("python", "python3"):
+        return sys.executable
+    found = shutil.which(word)
+    return str(Path(found).absolute()) if found else None
 
 
 @click.command()
+@click.option(
+    "--replace",
+    "replaced",
+    multiple=True,
+    type=_Replacement(),
+    help="Run COMMAND as this member, here and with its environment: another build, a debugger. Repeatable.",
+)
 @stack_options
 @json_option
-def up(state: Path | None, runtime_name: str | None, as_json: bool) -> None:
+def up(replaced: Sequence[tuple[str, list[str]]], state: Path | None, runtime_name: str | None, as_json: bool) -> None:
     """Start the stack and wait until every member is ready.
 
     A second `up` changes nothing. Settings come from the environment (FAILURE_RATE, MAX_RETRIES, ports such as
     NGINX_PORT and so on): see the README.
     """
-    runtime = runtime_of(state, runtime_name)
+    options: dict[str, Any] = {"member_commands": dict(replaced)} if replaced else {}
+    runtime = runtime_of(state, runtime_name, **options)
     with explained():
         runtime.up(narrate)
         endpoints = runtime.endpoints()

@@ -43,7 +43,9 @@ class MemberStatus:
     started_at_s: float | None = None
     """Unix time at which that process began."""
     restarts: int = 0
-    """Times it came back by itself since `up`."""
+    """Times it ended without being told to since `up`; each time it was brought back."""
+    exit_code: int | None = None
+    """What it ended with the last of those times; None where it never did, or by a signal."""
     cpu_s: float = 0.0
     """CPU-seconds of its process tree since that process began."""
     memory_bytes: int = 0
@@ -131,6 +133,9 @@ class Runtime(Protocol):
 
     def endpoints(self) -> Endpoints:
         """Where everything answers. Raises NotRunningError where no stack was started."""
+
+    def crash_points(self) -> Path | None:
+        """The folder in which crash points are armed; None where the stack was started without CRASH_POINTS."""
 
     def secret(self) -> str:
         """The HMAC_SECRET that the stack signs and verifies with. Raises NotRunningError as `endpoints`."""

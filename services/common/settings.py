@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.signing import Secrets
@@ -61,6 +61,9 @@ class ServiceSettings(BaseSettings):
     """The address this service's HTTP port is bound to."""
     shutdown_grace_sec: PositiveSeconds = 10.0
     """How long a drain may take after SIGTERM before the service leaves with what is still open."""
+    crash_points: DirectoryPath | None = None
+    """For tests: the folder in which crash points are armed. For `bruce-control up` it is `1`: the stack makes the
+    folder, and `bruce-control chaos crash-point` arms. Not set: there are none."""
 
 
 class SecretSettings(BaseSettings):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from services.common import crash
 from services.dispatcher import metrics, wording
 from services.dispatcher.deliver import Answer, Deliverer, RequestHeaders
 from services.dispatcher.gate import Gate, Phase, Resumed
@@ -196,6 +197,7 @@ class Dispatch:
         self.pump()
 
     def _delivered(self, record: Record, outcome: Outcome, started_s: float, now_s: float) -> None:
+        crash.point("dispatcher.after-2xx")
         metrics.ATTEMPT_DELIVERED.inc()
         metrics.DELIVERED.inc()
         metrics.DELIVERY_SECONDS.observe(max(0.0, outcome.at_s - record.first_seen_ms / 1000))

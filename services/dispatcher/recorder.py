@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
+from services.common import crash
 from services.dispatcher.metrics import OUTCOMES_DROPPED, RECORD_BATCHES, RECORD_FAILURES
 from services.dispatcher.outcome import WRITE, Outcome, parameters
 from services.dispatcher.record import Position
@@ -90,6 +91,7 @@ class Recorder:
         self._writing = 0
         finished = [position for _, position in batch if position is not None]
         if finished:
+            crash.point("dispatcher.before-commit")
             self._on_recorded(finished)
         if not self._waiting:
             self._idle.set()

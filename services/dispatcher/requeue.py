@@ -18,6 +18,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from services.common import crash
 from services.common.kafka import is_fatal
 from services.dispatcher.metrics import REQUEUE_FAILURES
 from services.dispatcher.record import Headers
@@ -143,6 +144,8 @@ class Requeuer:
         """
         self._open -= 1
         if error is None:
+            if letter.spread:
+                crash.point("dispatcher.requeue-unreported")
             letter.on_confirmed()
             return
         self._judge(error)

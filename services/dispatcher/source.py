@@ -15,6 +15,7 @@ from typing import Final, Protocol, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from services.common import crash
 from services.common.kafka import is_fatal
 from services.dispatcher.assignments import Assignments
 from services.dispatcher.flow import Flow
@@ -201,12 +202,14 @@ class Source:
         return Position(partition, offset, assignment.epoch)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        crash.point("dispatcher.in-rebalance")
         self._assignments.assign(consumer, partitions, lambda: self._finish_by_s is not None)
         self._flow.forget()
         self._changed()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._settle()
+        crash.point("dispatcher.in-rebalance")
         self._commits.commit_now(consumer, partitions)
         self._on_lost(consumer, partitions)
 

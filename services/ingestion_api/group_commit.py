@@ -14,6 +14,7 @@ from typing import Final
 
 import psycopg
 
+from services.common import crash
 from services.common.event import Event
 from services.common.postgres import Link
 from services.ingestion_api import metrics
@@ -138,12 +139,15 @@ class GroupCommit:
             log.exception("a group could not be committed")
             self._fail(group, StoreError("the group could not be committed"))
         else:
+            if settled.accepted:
+                crash.point("api.after-commit")
             with_event = [ticket for ticket in group if ticket.event is not None]
             for ticket, outcome in zip(with_event, settled.outcomes, strict=True):
                 ticket.outcome = outcome
             for ticket in group:
                 ticket.done.release()
             if settled.accepted:
+                crash.point("api.before-produce")
                 self._after_commit(settled.accepted)
 
     def _commit(self, group: list[_Ticket]) -> Settled:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import psycopg
 
+from services.common import crash
 from services.common.lifecycle import StopFlag
 from services.common.outbox import Report, mark_published
 from services.common.postgres import Connection, Link
@@ -105,6 +106,7 @@ class Publisher:
         if taken_over := sum(row.taken_over for row in rows):
             metrics.TAKEN_OVER.inc(taken_over)
             log.info("leases taken over rows=%d", taken_over)
+        crash.point("publisher.after-claim")
         log.debug("publishing rows=%d partition=%d", len(rows), number)
         self._courier.send(rows, number)
         return full
@@ -116,6 +118,7 @@ class Publisher:
         self._failed += failed
         size = self._settings.outbox_batch_size
         while self._acknowledged:
+            crash.point("publisher.before-mark")
             part = self._acknowledged[:size]
             done = self._run(partial(mark_published, by=self._settings.member_name, reports=part), until_s)
             del self._acknowledged[: len(part)]

@@ -16,7 +16,7 @@ from control_room.chaos.injection import apply_fault, apply_faults, heal, heal_a
 from control_room.chaos.journal import FaultJournal
 from control_room.chaos.observe import answers, refuses
 from control_room.chaos.open_faults import open_faults
-from control_room.stack.runtime import MEMBERS, StackError, State
+from control_room.stack.runtime import API_REPLICAS, MEMBERS, StackError, State
 from tests.unit.member_processes import MerchantDouble, ProcessRuntime, wait_until
 
 
@@ -222,10 +222,20 @@ def test_all_are_undone_before_the_first_is_waited_for(runtime, journal, monkeyp
 
 
 def test_every_fault_is_declared_with_words_and_targets():
-    assert set(CATALOGUE) == {"kill", "crash", "stop", "start", "restart", "freeze", "thaw", "merchant"}
+    assert set(CATALOGUE) == {
+        "kill",
+        "crash",
+        "stop",
+        "start",
+        "restart",
+        "freeze",
+        "thaw",
+        "crash-point",
+        "merchant",
+    }
     for name, kind in CATALOGUE.items():
         assert kind.summary
-        few = {"merchant": ("merchant-server",)}
+        few = {"merchant": ("merchant-server",), "crash-point": (*API_REPLICAS, "outbox-publisher", "dispatcher")}
         assert kind.targets == few.get(name, MEMBERS)
 
 

@@ -102,3 +102,19 @@ def test_completion_prints_a_script_for_each_shell(tmp_path, shell):
     done = bruce(tmp_path, "completion", shell)
     assert done.returncode == 0
     assert "_BRUCE_CONTROL_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("broker-1=python", "there is no member 'broker-1'; the members are postgres"),
+        ("dispatcher", "dispatcher needs a command"),
+        ('dispatcher="python', "cannot be read as a command"),
+        ("dispatcher=no-such-program -m x", "there is no program 'no-such-program'"),
+    ],
+)
+def test_a_replacement_that_cannot_run_starts_nothing(tmp_path, given, sentence):
+    done = bruce(tmp_path, "up", "--replace", given)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence in " ".join(done.stderr.split())
+    assert not (tmp_path / "state").exists()

@@ -142,11 +142,24 @@ def test_every_setting_a_service_documents_can_be_given_to_up():
 
     decided = {"MEMBER_NAME", "LISTEN_HOST", "METRICS_PORT", "API_PORT", "MERCHANT_PORT", "LEDGER_PATH", "HMAC_SECRET"}
     decided |= {"DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
-    decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC"}
+    decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "CRASH_POINTS"}
     decided |= {"KAFKA_TOPIC_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS"}
     for settings in (ApiSettings, PublisherSettings, DispatcherSettings, MerchantSettings):
         documented = {name.upper() for name in settings.model_fields}
         assert documented - decided - set(environment.PASSED_ON) == set()
+
+
+def test_services_have_crash_points_only_where_the_user_asked_for_them(layout):
+    assert not environment.crash_points({})
+    assert not environment.crash_points({"CRASH_POINTS": "0"})
+    assert environment.crash_points({"CRASH_POINTS": "1"})
+    with pytest.raises(StackError, match="CRASH_POINTS must be 1"):
+        environment.crash_points({"CRASH_POINTS": "/tmp/somewhere"})
+    without = environment.Addresses(PORTS, "t", "db", "u", "pw", SECRET, "/ledger")
+    assert "CRASH_POINTS" not in environment.for_service("dispatcher", {"CRASH_POINTS": "1"}, without)
+    armed = environment.Addresses(PORTS, "t", "db", "u", "pw", SECRET, "/ledger", str(layout.crash_dir))
+    assert environment.for_service("dispatcher", {}, armed)["CRASH_POINTS"] == str(layout.crash_dir)
+    assert plan.settings_sum({"CRASH_POINTS": "1"}, {}) != plan.settings_sum({"CRASH_POINTS": "0"}, {})
 
 
 def test_the_supervisors_configuration_names_every_member_and_no_secret():

@@ -195,4 +195,14 @@ class BringUp:
 def configure(plan: Plan) -> None:
     """Writes what members are started with, as far as it is known before Kafka's jars are at hand."""
     nginx.configure(plan.layout.nginx_dir, plan.record.ports)
+    _disarm_all(plan)
     plan.write_service_specs()
+
+
+def _disarm_all(plan: Plan) -> None:
+    """A fresh start has no crash point armed, whatever an earlier one has left."""
+    folder = plan.layout.crash_dir
+    if plan.record.crash_points:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    for left in folder.glob("*"):
+        left.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from control_room.stack.local.ports import HOST
-from control_room.stack.runtime import API_REPLICAS, BROKERS
+from control_room.stack.runtime import API_REPLICAS, BROKERS, StackError
+from services.common import crash
 
 SYSTEM: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 """What any process may need."""
@@ -68,6 +69,8 @@ class Addresses:
     password: str
     secret: str
     ledger: str
+    crash_dir: str = ""
+    """Where crash points are armed; empty: there are none."""
 
     @property
     def bootstrap(self) -> str:
@@ -88,6 +91,14 @@ def system(environ: Mapping[str, str]) -> dict[str, str]:
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     """The services' settings that the user set."""
     return {name: environ[name] for name in PASSED_ON if name in environ}
+
+
+def crash_points(environ: Mapping[str, str]) -> bool:
+    """Whether the user wants the services to have their crash points. Raises StackError for another value."""
+    wanted = environ.get(crash.SETTING, "").strip()
+    if wanted not in ("", "0", "1"):
+        raise StackError(f"{crash.SETTING} must be 1 (the services get their crash points) or 0 (given: {wanted!r})")
+    return wanted == "1"
 
 
 def for_service(member: str, environ: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
@@ -112,6 +123,7 @@ def for_service(member: str, environ: Mapping[str, str], addresses: Addresses) -
         "KAFKA_BOOTSTRAP_SERVERS": addresses.bootstrap,
         "KAFKA_TOPIC": addresses.topic,
         "LEDGER_PATH": addresses.ledger,
+        **({crash.SETTING: addresses.crash_dir} if addresses.crash_dir else {}),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -88,6 +88,11 @@ class Layout:
         return self.state / "nginx"
 
     @property
+    def crash_dir(self) -> Path:
+        """Where crash points are armed."""
+        return self.state / "crash-points"
+
+    @property
     def ledger_file(self) -> Path:
         """The merchant's ledger."""
         return self.state / "merchant" / "ledger.jsonl"

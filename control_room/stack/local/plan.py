@@ -16,6 +16,7 @@ from control_room.stack.local import environment, jars, java, kafka, nginx, port
 from control_room.stack.local.layout import Layout, write_json, write_private
 from control_room.stack.local.record import StackRecord
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate, StackError
+from services.common import crash
 
 SERVICES: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
 
@@ -73,12 +74,15 @@ class Plan:
             password=self.password,
             secret=self.secret,
             ledger=str(self.layout.ledger_file),
+            crash_dir=str(self.layout.crash_dir) if found.crash_points else "",
         )
 
     def _write(self, member: str, command: list[str], env: Mapping[str, str], **extra: int) -> None:
         argv = self.record.replaced.get(member, command)
-        # Postgres as another user cannot enter the state folder.
-        cwd = "/" if "uid" in extra else str(self.layout.state)
+        # Whoever replaces a member names files and modules as seen from where `up` runs.
+        cwd = str(Path.cwd() if member in self.record.replaced else self.layout.state)
+        if "uid" in extra:
+            cwd = "/"  # Postgres as another user cannot enter the state folder
         spec: dict[str, Any] = {"argv": argv, "env": dict(env), "cwd": cwd, **extra}
         write_json(self.layout.spec_file(member), {**spec, "record": str(self.layout.pid_file(member))})
 
@@ -104,6 +108,7 @@ def make(layout: Layout, environ: Mapping[str, str], replaced: Mapping[str, Sequ
         postgres_user=user,
         postgres_db=environ.get("POSTGRES_DB") or before.postgres_db,
         replaced={member: list(command) for member, command in replaced.items()},
+        crash_points=environment.crash_points(environ),
         settings_sum=settings_sum(environ, replaced),
     )
     views.kafka_settings(found.but(ports=dict.fromkeys(MEMBERS, 1)))  # refuses a topic that cannot be one
@@ -131,6 +136,7 @@ def settings_sum(environ: Mapping[str, str], replaced: Mapping[str, Sequence[str
     chosen = {"KAFKA_TOPIC", "POSTGRES_DB", "HMAC_SECRET"} & environ.keys()
     facts = {
         **environment.passed_on(environ),
+        **({crash.SETTING: "1"} if environment.crash_points(environ) else {}),
         **asked,
         **{name: environ[name] for name in chosen},
         **{f"replace {member}": list(command) for member, command in replaced.items()},

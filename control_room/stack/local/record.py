@@ -35,6 +35,8 @@ class StackRecord:
     """Sum over what the members were started with: tells a later `up` that it was asked for something else."""
     replaced: dict[str, list[str]] = field(default_factory=dict)
     """Members that run another command than their own."""
+    crash_points: bool = False
+    """Whether the services have their crash points."""
 
     @classmethod
     def load(cls, layout: Layout) -> StackRecord | None:

@@ -46,7 +46,7 @@ class LocalRuntime:
     ) -> None:
         self.layout = Layout(state_dir.absolute())
         self._environ = dict(os.environ if environ is None else environ)
-        self._commands = dict(member_commands or {})
+        self._commands = {member: list(command) for member, command in (member_commands or {}).items()}
         known(self._commands)
         self._supervisor = Supervisor(self.layout)
         self._probes: Probes | None = None
@@ -80,6 +80,8 @@ class LocalRuntime:
         found = StackRecord.load(self.layout)
         if found is None or not found.started or not self._supervisor.alive():
             return None
+        if self._commands and self._commands != found.replaced:
+            raise StackError("the stack is running with other commands than these; take it down first to replace some")
         if plan.settings_sum(self._environ, self._commands or found.replaced) != found.settings_sum:
             narrate("the stack is running with other settings than these; take it down first to change them")
         place = postgres.locate(self.layout, narrate)
@@ -149,6 +151,10 @@ class LocalRuntime:
     def endpoints(self) -> Endpoints:
         """Where everything answers."""
         return views.endpoints(self._record(), record.kept_postgres_password(self.layout))
+
+    def crash_points(self) -> Path | None:
+        """Where crash points are armed; None where there are none."""
+        return self.layout.crash_dir if self._record().crash_points else None
 
     def secret(self) -> str:
         """The HMAC_SECRET of the stack."""

@@ -281,6 +281,12 @@ class Ends:
     last: str = ""
     """In supervisord's words, such as `exit status 2`."""
 
+    @property
+    def exit_code(self) -> int | None:
+        """The number in `last`; None where it ended by a signal, or never."""
+        number = self.last.removeprefix("exit status ")
+        return int(number) if number.isdecimal() else None
+
 
 def unexpected_ends(log: Path) -> dict[str, Ends]:
     """The ends of each member that nobody asked for, as supervisord logged them."""

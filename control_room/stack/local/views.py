@@ -13,7 +13,7 @@ from control_room.stack.local.layout import Layout
 from control_room.stack.local.ports import HOST
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.record import StackRecord
-from control_room.stack.local.supervision import Phase, Supervised, Supervisor, unexpected_ends
+from control_room.stack.local.supervision import Ends, Phase, Supervised, Supervisor, unexpected_ends
 from control_room.stack.runtime import (
     API_REPLICAS,
     BROKERS,
@@ -50,7 +50,7 @@ def status(layout: Layout, supervisor: Supervisor, probes: Probes) -> list[Membe
     # supervisord calls a member STARTING for its first second; one that does its work is running.
     states.update({name: State.RUNNING for name, reason in answers.items() if not reason})
     return [
-        _member(name, states[name], _reason(name, states[name], answers, supervised), alive.get(name), ends[name].count)
+        _member(name, states[name], _reason(name, states[name], answers, supervised), alive.get(name), ends[name])
         for name in MEMBERS
     ]
 
@@ -89,7 +89,7 @@ def _reason(member: str, state: State, answers: dict[str, str], supervised: dict
     return answers[member] if supervised else answers[member] or _UNSUPERVISED
 
 
-def _member(name: str, state: State, reason: str, process: psutil.Process | None, restarts: int) -> MemberStatus:
+def _member(name: str, state: State, reason: str, process: psutil.Process | None, ends: Ends) -> MemberStatus:
     pid, started_at_s, used = None, None, processes.Usage(0.0, 0)
     with contextlib.suppress(psutil.Error):
         if process is not None:
@@ -101,7 +101,8 @@ def _member(name: str, state: State, reason: str, process: psutil.Process | None
         reason=reason,
         pid=pid,
         started_at_s=started_at_s,
-        restarts=restarts,
+        restarts=ends.count,
+        exit_code=ends.exit_code,
         cpu_s=round(used.cpu_s, 2),
         memory_bytes=used.memory_bytes,
     )

@@ -1,0 +1,77 @@
+"""A service that dies at the worst of its own lines, under load, loses nothing."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.common.crash import POINTS
+from tests.e2e.conftest import QUICK, Bruce, wait_for
+from tests.e2e.test_kill_each_member import proven, replay_under_way
+
+
+@pytest.fixture(scope="module")
+def crashing(tmp_path_factory):
+    """A running stack whose services have their crash points."""
+    root = tmp_path_factory.mktemp("crash")
+    command = str(Path(sys.executable).with_name("bruce-control"))
+    bruce = Bruce(root / "state", command, root, **QUICK, CRASH_POINTS="1")
+    try:
+        bruce.run("up")
+        yield bruce
+    finally:
+        bruce.run("down", "--volumes")
+
+
+def die_at(bruce, run, point):
+    (died,) = bruce.json("chaos", "crash-point", point, "--run", str(run))
+    return died
+
+
+def die_in_the_publisher(bruce, run, point):
+    """The publisher has something to do when a replica dies with a group that it has not given to Kafka."""
+    waiting = bruce.start("chaos", "crash-point", point, "--run", str(run), "--json")
+    armed = bruce.state / "crash-points" / f"outbox-publisher.{point}"
+    wait_for(armed.exists, 20, f"{point} is armed")
+    die_at(bruce, run, "api.before-produce")
+    out, err = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, out + err
+    return json.loads(out)[0]
+
+
+def die_in_a_requeue(bruce, run, point):
+    bruce.run("chaos", "merchant", "--failure-rate", "0.7", "--run", str(run))
+    try:
+        return die_at(bruce, run, point)
+    finally:
+        bruce.run("heal", "merchant-server")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_dying_at_a_crash_point_under_load_loses_nothing(crashing, point):
+    replay, run = replay_under_way(crashing)
+    die = die_in_the_publisher if point.startswith("publisher.") else die_at
+    died = (die_in_a_requeue if point == "dispatcher.requeue-unreported" else die)(crashing, run, point)
+    out, err = replay.communicate(timeout=120)
+    assert replay.returncode == 0, out + err
+    verdict = proven(crashing, run)
+    assert died["ok"], died
+    assert died["facts"]["exit_code"] == POINTS[point].exit_code
+    assert died["facts"]["new_process"]
+    assert [fault["verified"] for fault in verdict["faults"]].count(False) == 0
+    assert "unexplained" not in (verdict["duplicates"] or {}), verdict["duplicates"]
+
+
+def test_a_point_that_nothing_reaches_makes_a_run_unknown_and_stays_disarmed(crashing):
+    replay, run = replay_under_way(crashing)
+    # With every payment in Kafka at once the publisher never claims a row.
+    missed = crashing.run(
+        "chaos", "crash-point", "publisher.after-claim", "--within", "2s", "--run", str(run), expect=1
+    )
+    assert "NOT SEEN" in missed.stderr
+    assert list((crashing.state / "crash-points").iterdir()) == []
+    replay.communicate(timeout=120)
+    crashing.run("heal")
+    verdict = json.loads(crashing.run("verify", str(run), "--deadline", "150", "--json", expect=12).stdout)
+    assert verdict["verdict"] == "unknown"
