@@ -87,7 +87,7 @@ class KafkaReader:
         Raises:
             SourceError: no broker answers.
         """
-        open_brokers = _listening(self._bootstrap)
+        open_brokers = listening(self._bootstrap)
         if not open_brokers:
             raise SourceError("no broker answers: none of the ports listens")
         with self._lock:
@@ -156,10 +156,7 @@ class KafkaReader:
 
     def _client(self) -> AdminClient:
         if self._admin is None:
-            # Without a handler of its own, Python prints a library's warnings on stderr: over the screen.
-            quiet = logging.getLogger("librdkafka")
-            quiet.propagate = False
-            quiet.addHandler(logging.NullHandler())
+            hush_client()
             self._admin = make_admin(self._settings, "control-room")
         return self._admin
 
@@ -216,7 +213,14 @@ def _controller(brokers: Iterable[tuple[str, int]], notes: list[str]) -> int | N
     return None
 
 
-def _listening(bootstrap: str) -> list[tuple[str, int]]:
+def hush_client() -> None:
+    """Keeps librdkafka's log lines to itself: without a handler of its own, Python prints them over the screen."""
+    quiet = logging.getLogger("librdkafka")
+    quiet.propagate = False
+    quiet.addHandler(logging.NullHandler())
+
+
+def listening(bootstrap: str) -> list[tuple[str, int]]:
     """The bootstrap addresses that accept a connection: a refusal is quick, where librdkafka waits in hope."""
     found = []
     for address in bootstrap.split(","):

@@ -173,7 +173,9 @@ def _whereabouts(line: StoreLine | None) -> str:
     if line.state == "skipped":
         return f"published and never tried, yet the dispatcher's committed offset has passed it ({line.place})"
     if line.state == "vanished":
-        return f"published, but its offset lies beyond the end of its partition ({line.place})"
+        return f"published, but its record is not in the topic ({line.place})"
+    if line.state == "nowhere":
+        return f"recorded as still to be delivered, but no record of it in Kafka is left to deliver ({line.place})"
     if line.state == "missing":
         return "stored, but its outbox row is missing"
     return f"last seen: {line.place}"

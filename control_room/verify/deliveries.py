@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from control_room.verify.classes import Circumstances, TransactionClass, classify
+from control_room.verify.crosscheck import CrossCheck
 from control_room.verify.duplicates import Cause, causes
 from control_room.verify.faults import Fault
 from control_room.verify.history import Histories, History
+from control_room.verify.whereabouts import trail
+
+MISSING: Final = frozenset({TransactionClass.LOST, TransactionClass.STRANDED, TransactionClass.LATE})
+"""Classes of ids that were promised, or may have been, and are not there."""
 
 
 class Delivery(NamedTuple):
@@ -40,6 +45,7 @@ class Deliveries:
     strangers: Histories
     circumstances: Circumstances
     faults: Sequence[Fault]
+    crosscheck: CrossCheck | None = None
     last_attempts: Mapping[str, str] = field(default_factory=dict)
     """For ids that did not arrive: the last recorded attempt, in words."""
 
@@ -48,9 +54,15 @@ class Deliveries:
         for histories in (self.histories, self.strangers):
             for transaction_id, history in histories.items():
                 outcome, why = classify(transaction_id, history, self.circumstances)
-                if why and transaction_id in self.last_attempts:
-                    why = f"{why}; {self.last_attempts[transaction_id]}"
                 yield transaction_id, history, outcome, why
+
+    def explained(self, transaction_id: str, history: History, outcome: TransactionClass, why: str) -> str:
+        """`why`, and for an id that did not arrive where each store saw it last and the command that shows it."""
+        if outcome not in MISSING:
+            return why
+        line = self.circumstances.stores.lines.get(transaction_id)
+        way = trail(transaction_id, history, line, self.crosscheck, self.last_attempts.get(transaction_id))
+        return f"{why}; {way}" if why else way
 
     def __iter__(self) -> Iterator[Delivery]:
         """Each id as a row."""
@@ -65,7 +77,7 @@ class Deliveries:
                 history.duplicates,
                 tuple(dict.fromkeys(causes(history, self.faults))) if history.arrivals else (),
                 outcome,
-                why,
+                self.explained(transaction_id, history, outcome, why),
             )
 
     def duplicate_causes(self) -> Counter[Cause]:

@@ -9,10 +9,13 @@ round and attempt (`att`) tell what kind of repetition it is; the fault log tell
 3. another record, first round both times: `published-twice` (API and publisher both, or a report that was lost);
 4. another record, same later round or an earlier one: an original was worked on again after its re-queue was in
    Kafka: `requeued-twice`;
-5. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
-6. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx: `answer-lost`;
-7. the same record while a broker fault was on between the two: the partitions moved: `partitions-moved`;
-8. anything else: `unexplained`.
+5. the same record after a delivery whose 2xx the merchant cut off on purpose (the ledger's `ans` says so): the
+   dispatcher cannot have had it: `answer-lost`, a fact;
+6. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
+7. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
+   infer: `answer-lost`;
+8. the same record while a broker fault was on between the two: the partitions moved: `partitions-moved`;
+9. anything else: `unexplained`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Final
 from control_room.verify.faults import Fault
 from control_room.verify.history import Arrival, History
 
+CUT: Final = "cut"
 CLOCK_SLACK_S: Final = 1.0
 """A fault is announced a moment before it is applied, and a 2xx may be written a moment before its answer leaves."""
 
@@ -68,6 +72,8 @@ def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:
         if after[0] > before[0]:
             return Cause.REQUEUED_ALTHOUGH_DELIVERED
         return Cause.PUBLISHED_TWICE if after[0] == before[0] == 1 else Cause.REQUEUED_TWICE
+    if earlier.answer == CUT:
+        return Cause.ANSWER_LOST
     begin, end = earlier.at - CLOCK_SLACK_S, later.at + CLOCK_SLACK_S
     between = [fault for fault in faults if fault.within(begin, end)]
     if any(fault.hits("dispatcher") for fault in between):

@@ -18,6 +18,7 @@ OTHERS: Final = "others.jsonl"
 EARLIER: Final = "earlier.jsonl"
 STORES: Final = "stores.jsonl"
 ATTEMPTS: Final = "attempts.jsonl"
+CROSSCHECK: Final = "crosscheck.jsonl"
 MANIFEST: Final = "manifest.json"
 VERDICT: Final = "verdict.json"
 DELIVERIES: Final = "deliveries.csv"
@@ -36,8 +37,12 @@ EVIDENCE: Final = (
     EARLIER,
     STORES,
     ATTEMPTS,
+    CROSSCHECK,
 )
 """All that a manifest lists, present or absent."""
+
+ADDED_LATER: Final = frozenset({CROSSCHECK})
+"""Files that a manifest of an earlier version does not name: not to be named then means absent."""
 
 REQUIRED: Final = frozenset({RUN, OPERATIONS, LEDGER})
 """Without one of these nothing can be said about any transaction."""

@@ -19,6 +19,8 @@ class Arrival(NamedTuple):
     attempt: str
     """`round.attempt`."""
     dispatcher: str
+    answer: str = ""
+    """`cut` where the merchant reset the connection instead of answering, `drip` where the answer came byte by byte."""
 
 
 class Body:

@@ -15,6 +15,7 @@ from typing import Any
 
 from control_room.verify.chained import document, shaped
 from control_room.verify.classes import VIOLATIONS, Circumstances, TransactionClass
+from control_room.verify.crosscheck import CrossCheck, agreement, disagreements, read_crosscheck, shortcomings
 from control_room.verify.deliveries import Deliveries
 from control_room.verify.faults import ENDING, Fault, read_faults
 from control_room.verify.files import DECISIVE, DRAIN, FAULTS, FORMAT, LEDGER, OPERATIONS, REQUIRED, RUN
@@ -23,7 +24,7 @@ from control_room.verify.manifest import EvidenceError, Manifest, broken_seals, 
 from control_room.verify.operations import OperationLog, read_operations
 from control_room.verify.stores import Drain, Stores, last_attempts, read_drain, read_stores
 from control_room.verify.tally import Tally
-from control_room.verify.verdict import Outcome, Verdict
+from control_room.verify.verdict import Outcome, StoresAgreement, Verdict
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class _Doubts:
     unknown: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Violations that are no transaction's class: stores that contradict each other."""
 
 
 def check(run_dir: Path) -> Verdict:
@@ -81,14 +84,16 @@ def _judge(run_dir: Path, manifest: Manifest, blank: Verdict, doubts: _Doubts) -
     faults = _faults(run_dir, doubts)
     stores = read_stores(run_dir)
     circumstances = Circumstances(read_outside(run_dir), stores, drain, log.ended)
-    deliveries = Deliveries(log.histories, window.strangers, circumstances, faults)
+    crosscheck = _crosscheck(run_dir, doubts)
+    deliveries = Deliveries(log.histories, window.strangers, circumstances, faults, crosscheck)
     _doubt_the_log(log, manifest.run, doubts)
     _doubt_the_ledger(window, drain, faults, doubts)
     _doubt_the_faults(faults, begins_at, doubts)
     _doubt_the_drain(drain, doubts)
     if not stores.complete:
         doubts.notes.append("Postgres could not be asked about every id: delivered ids were not looked up in it.")
-    return _count(run_dir, blank, deliveries, stores, doubts)
+    agreed = _compare_stores(crosscheck, deliveries, begins_at, doubts)
+    return replace(_count(run_dir, blank, deliveries, stores, doubts), stores=agreed)
 
 
 def _run_settings(run_dir: Path, manifest: Manifest, doubts: _Doubts) -> dict[str, Any]:
@@ -109,6 +114,30 @@ def _faults(run_dir: Path, doubts: _Doubts) -> list[Fault]:
     except EvidenceError as error:
         doubts.unknown.append(f"{error}.")
         return []
+
+
+def _crosscheck(run_dir: Path, doubts: _Doubts) -> CrossCheck | None:
+    try:
+        return read_crosscheck(run_dir)
+    except EvidenceError as error:
+        doubts.unknown.append(f"{error}.")
+        return None
+
+
+def _compare_stores(
+    crosscheck: CrossCheck | None, deliveries: Deliveries, run: dict[str, Any], doubts: _Doubts
+) -> StoresAgreement:
+    """Whether the stores agree, what of it is a violation and what a note."""
+    doubts.notes += shortcomings(crosscheck)
+    if crosscheck is None:
+        return StoresAgreement()
+    with shaped(RUN):
+        found = disagreements(
+            crosscheck, deliveries.histories, deliveries.circumstances.stores.lines, run, deliveries.faults
+        )
+    doubts.broken += [one.sentence for one in found if one.violation]
+    doubts.notes += [one.sentence for one in found if not one.violation]
+    return StoresAgreement(agreement(crosscheck), tuple(found))
 
 
 def _doubt_the_log(log: OperationLog, run: str, doubts: _Doubts) -> None:
@@ -178,7 +207,7 @@ def _count(run_dir: Path, blank: Verdict, deliveries: Deliveries, stores: Stores
         arithmetic=tally.arithmetic(),
         classes=tally.counts(),
         examples={name: tuple(ids) for name, ids in tally.examples.items()},
-        why=tally.explained(deliveries.last_attempts),
+        why=tally.explained(deliveries),
         duplicates={cause.value: count for cause, count in deliveries.duplicate_causes().items()},
         faults=tuple(deliveries.faults),
         deliveries=deliveries,
@@ -193,6 +222,7 @@ def _conclude(tally: Tally, doubts: _Doubts) -> tuple[Outcome, list[str]]:
         doubts.unknown.append(f"{classes[TransactionClass.UNKNOWN]} ids could not be judged.")
     if classes[TransactionClass.LATE]:
         doubts.late.append(f"{classes[TransactionClass.LATE]} ids were still on their way.")
+    broken += doubts.broken
     reasons = [*broken, *doubts.unknown, *doubts.late]
     if broken:
         return Outcome.INVALID, reasons

@@ -92,7 +92,8 @@ def _add(history: History, record: dict[str, Any], rounds: dict[str, int]) -> No
         return
     if record["hmac"] != GOOD_SIGNATURE or record["wh"] != GOOD_SIGNATURE:
         history.bad_signature = True
-    arrival = Arrival(float(record["at"]), record["src"] or "", attempt, record["by"] or "")
+    answer = record.get("ans") or ""
+    arrival = Arrival(float(record["at"]), record["src"] or "", attempt, record["by"] or "", answer)
     history.arrive(arrival, bytes.fromhex(record["sha"]))
 
 

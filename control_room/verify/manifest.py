@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from control_room.verify.durable import write_whole
-from control_room.verify.files import EVIDENCE, FORMAT, MANIFEST, RUN
+from control_room.verify.files import ADDED_LATER, EVIDENCE, FORMAT, MANIFEST, RUN
 
 _CHUNK_BYTES = 1 << 20
 
@@ -89,7 +89,7 @@ def read_manifest(run_dir: Path) -> Manifest:
         run = str(document["run"])
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError(f"{MANIFEST} is damaged: {type(error).__name__} {error}") from error
-    unlisted = [name for name in EVIDENCE if name not in files and name not in absent]
+    unlisted = [name for name in EVIDENCE if name not in {*files, *absent, *ADDED_LATER}]
     if unlisted:
         raise EvidenceError(f"{MANIFEST} does not say whether {', '.join(unlisted)} existed")
     return Manifest(run, files, absent, hashlib.sha256(raw).hexdigest())

@@ -23,6 +23,10 @@ class StoreLine(NamedTuple):
     place: str
     """Where it lies, in words."""
     error: str
+    outbox: str = ""
+    """`pending`, `published` or `missing`."""
+    partition: int | None = None
+    offset: int | None = None
 
 
 @dataclass(slots=True)
@@ -34,7 +38,10 @@ class Stores:
 
 
 def read_stores(run_dir: Path) -> Stores:
-    """The stores' side; not complete where the file is missing, unfinished, or says so. Raises EvidenceError."""
+    """The stores' side; not complete where the file is missing, unfinished, or says so. Raises EvidenceError.
+
+    Of two lines of one id the later one counts: what Kafka showed of a claim that stands in the first.
+    """
     stores = Stores()
     with shaped(STORES):
         for record in records(run_dir / STORES):
@@ -51,7 +58,14 @@ def _line(record: dict[str, Any]) -> StoreLine:
     partition, offset = record.get("partition"), record.get("offset")
     place = state if partition is None else f"{state}, record {partition}@{offset}"
     return StoreLine(
-        record["payment"] is True, float(record.get("accepted_at") or 0.0), state, place, str(record.get("error") or "")
+        record["payment"] is True,
+        float(record.get("accepted_at") or 0.0),
+        state,
+        place,
+        str(record.get("error") or ""),
+        str(record.get("outbox") or ""),
+        None if partition is None else int(partition),
+        None if offset is None else int(offset),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from control_room.verify.arithmetic import Arithmetic
 from control_room.verify.classes import TransactionClass
+from control_room.verify.deliveries import MISSING, Deliveries
 from control_room.verify.history import History
 from control_room.verify.stores import PENDING, StoreLine
 
@@ -33,7 +34,7 @@ class Tally:
     delivered: int = 0
     duplicated: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
+    why: dict[str, tuple[TransactionClass, str]] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     """Ids that did not arrive and need an explanation."""
 
@@ -56,8 +57,8 @@ class Tally:
         examples = self.examples.setdefault(found.value, [])
         if len(examples) < EXAMPLES:
             examples.append(transaction_id)
-            self.why[transaction_id] = why
-        if why and history.first_arrival is None and len(self.absent) < EXPLAINED:
+            self.why[transaction_id] = found, why
+        if found in MISSING and len(self.absent) < EXPLAINED:
             self.absent.add(transaction_id)
 
     def _place(
@@ -85,10 +86,10 @@ class Tally:
         """Every class by name, and `duplicated`."""
         return {member.value: self.classes[member] for member in TransactionClass} | {DUPLICATED: self.duplicated}
 
-    def explained(self, last_attempts: Mapping[str, str]) -> dict[str, str]:
+    def explained(self, deliveries: Deliveries) -> dict[str, str]:
         """The explanation of each example that has one."""
-        joined = {
-            transaction_id: "; ".join(filter(None, (words, last_attempts.get(transaction_id))))
-            for transaction_id, words in self.why.items()
-        }
-        return {transaction_id: words for transaction_id, words in joined.items() if words}
+        found = {}
+        for transaction_id, (outcome, words) in self.why.items():
+            history = deliveries.histories.get(transaction_id) or deliveries.strangers[transaction_id]
+            found[transaction_id] = deliveries.explained(transaction_id, history, outcome, words)
+        return {transaction_id: words for transaction_id, words in found.items() if words}

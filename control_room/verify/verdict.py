@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from control_room.verify.arithmetic import Arithmetic
-from control_room.verify.classes import VIOLATIONS
+from control_room.verify.classes import VIOLATIONS, TransactionClass
+from control_room.verify.crosscheck import Disagreement
 from control_room.verify.deliveries import Deliveries
 from control_room.verify.duplicates import WORDS, Cause
 from control_room.verify.faults import Fault
@@ -25,6 +26,19 @@ class Outcome(StrEnum):
 
 
 EXIT_CODES: Final = {Outcome.PROVEN: 0, Outcome.INVALID: 10, Outcome.LATE: 11, Outcome.UNKNOWN: 12}
+
+
+@dataclass(frozen=True, slots=True)
+class StoresAgreement:
+    """Whether the four stores agreed at the end."""
+
+    compared: str = ""
+    """What was compared, as a line; empty where nothing was."""
+    disagreements: tuple[Disagreement, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For verdict.json."""
+        return {"compared": self.compared, "disagreements": [one.to_json() for one in self.disagreements]}
 
 
 _NOTHING: Final = Arithmetic(0, 0)
@@ -50,6 +64,7 @@ class Verdict:
     """For the ids among the examples: the explanation."""
     duplicates: Mapping[str, int] = field(default_factory=dict)
     """Deliveries beyond the first, by cause."""
+    stores: StoresAgreement = StoresAgreement()
     faults: tuple[Fault, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of each evidence file, and of the manifest."""
@@ -75,6 +90,7 @@ class Verdict:
             "examples": {name: list(ids) for name, ids in self.examples.items()},
             "why": dict(self.why),
             "duplicates": dict(self.duplicates),
+            "stores": self.stores.to_json(),
             "faults": [fault.to_json() for fault in self.faults],
             "inputs": dict(self.inputs),
         }
@@ -86,6 +102,8 @@ _HEADLINES: Final = {
     Outcome.LATE: "LATE: the drain met its deadline; what is missing is still on its way",
     Outcome.UNKNOWN: "UNKNOWN: the evidence does not allow a verdict",
 }
+_EXPLAINED: Final = (TransactionClass.LOST, TransactionClass.STRANDED)
+_IDS_EXPLAINED: Final = 3
 _SHOWN_ALWAYS: Final = ("lost", "stranded", "phantom", "leaked", "corrupt", "bad-signature")
 
 
@@ -98,10 +116,21 @@ def summary(verdict: Verdict, run_dir: str = "") -> str:
         lines.append("  " + ", ".join(fine))
     lines += [f"  duplicates: {count} {WORDS[Cause(cause)]}" for cause, count in verdict.duplicates.items() if count]
     lines += [f"  fault {fault.number}: {describe_fault(fault)}" for fault in verdict.faults]
+    lines += [f"  stores: {verdict.stores.compared}"] if verdict.stores.compared else []
+    lines += [f"  {words}" for words in _missing(verdict)]
     lines += [f"  reason: {reason}" for reason in verdict.reasons]
     lines += [f"  note: {note}" for note in verdict.notes]
     lines += [f"  {word}" for word in _next(verdict, run_dir or "RUN_DIR")]
     return "\n".join(line for line in lines if line.strip())
+
+
+def _missing(verdict: Verdict) -> list[str]:
+    """Some ids that are not there, with where they were last seen."""
+    return [
+        f"{name.value} {transaction_id}: {verdict.why.get(transaction_id, '')}"
+        for name in _EXPLAINED
+        for transaction_id in verdict.examples.get(name.value, ())[:_IDS_EXPLAINED]
+    ]
 
 
 def describe_fault(fault: Fault) -> str:

@@ -6,7 +6,7 @@ complete according to an earlier commit.
 
 from __future__ import annotations
 
-from services.dispatcher import bitmap
+from services.common import bitmap
 
 _COMPACT_BYTES = 4096
 

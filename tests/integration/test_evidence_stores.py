@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from control_room.tracking.evidence import RunFollower, gather, open_ids_before, wait_for_drain
-from control_room.tracking.evidence.kafka_claims import contradictions
-from control_room.tracking.evidence.stores_sql import StoreReader
-from control_room.tracking.kafka_view import PartitionStatus
+from control_room.tracking.evidence.kafka_claims import Witness, contradictions
+from control_room.tracking.evidence.kafka_log import OpenRecords, PartitionLog
+from control_room.tracking.evidence.stores_sql import StoreReader, compare_tables
 from control_room.verify import Outcome, check
 from tests.unit.histories import History
 from tests.unit.ledger_server import Ledger, serving
@@ -176,17 +176,70 @@ def test_attempts_are_exported_as_the_dispatcher_recorded_them(rows, history, en
     ]
     verdict = check(folder)
     assert verdict.exit_code == 11
-    assert verdict.why[id_].endswith("last attempt 1.2: 500")
+    assert "; last attempt 1.2: 500; " in verdict.why[id_]
+
+
+def witness(*, committed=None, end=50, in_sync=3, open_ids=(), complete=True):
+    partition = PartitionLog(1, 0, end, committed, "", 3, in_sync)
+    return Witness({1: partition}, OpenRecords({id_: [(1, 42, 1)] for id_ in open_ids}, len(open_ids), complete))
 
 
 @pytest.mark.parametrize(
-    ("committed", "end", "state"), [(43, 50, "skipped"), (42, 50, "in-kafka"), (None, 42, "vanished")]
+    ("state", "kafka", "shown"),
+    [
+        (None, {"committed": 43}, "skipped"),
+        (None, {"committed": 42, "end": 42}, "vanished"),
+        (None, {"committed": 42}, "vanished"),
+        (None, {"committed": 42, "complete": False}, None),
+        (None, {"committed": 42, "end": 42, "in_sync": 2}, None),
+        (None, {"committed": 42, "open": True}, None),
+        ("requeued", {"committed": 43}, "nowhere"),
+        ("retrying", {"committed": 43}, "nowhere"),
+        ("requeued", {"committed": 43, "open": True}, None),
+        ("requeued", {"committed": 43, "complete": False}, None),
+        ("requeued", {"committed": 43, "in_sync": 2}, None),
+        ("delivered", {"committed": 43}, None),
+    ],
 )
-def test_a_claim_to_wait_in_kafka_that_kafka_contradicts_is_no_excuse(rows, postgres_conninfo, committed, end, state):
-    id_ = rows()
-    partition = PartitionStatus(1, 1, (1, 2, 3), (1, 2, 3), end, committed, None)
-    kafka = SimpleNamespace(read=lambda: SimpleNamespace(partitions=(partition,)))
+def test_a_claim_to_be_open_that_kafka_contradicts_is_no_excuse(rows, postgres_conninfo, state, kafka, shown):
+    id_ = rows(state)
+    opened = [id_] if kafka.pop("open", False) else []
     reader = StoreReader(postgres_conninfo)
-    found = contradictions(reader.rows([id_]), reader, lambda: kafka)
+    found = contradictions([id_], reader, witness(open_ids=opened, **kafka))
     reader.close()
-    assert found.get(id_, "in-kafka") == state
+    assert [(row.transaction_id, state) for row, state in found] == ([(id_, shown)] if shown else [])
+
+
+def test_tables_that_are_torn_are_told_with_ids(rows, database, postgres_conninfo):
+    rows("delivered")
+    unpublishable, orphan = rows(), rows()
+    assert compare_tables(postgres_conninfo, 10).torn == ()
+    database.execute("DELETE FROM outbox_events WHERE transaction_id = %s", [unpublishable])
+    database.execute("DELETE FROM payments WHERE transaction_id = %s", [orphan])
+    found = compare_tables(postgres_conninfo, 10)
+    assert (found.payments, found.outbox) == (2, 2)
+    assert set(found.torn) == {(unpublishable, "outbox_events"), (orphan, "payments")}
+
+
+def test_a_row_that_the_publisher_passed_over_is_told_and_one_that_it_may_yet_take_is_not(
+    rows, database, postgres_conninfo
+):
+    passed = rows(published=False)
+    leased = rows(published=False)
+    database.execute("UPDATE outbox_events SET created_at = now() - interval '60 s'")
+    database.execute(
+        "UPDATE outbox_events SET claimed_until = now() + interval '9 s' WHERE transaction_id = %s", [leased]
+    )
+    by_the_api = rows()
+    database.execute(
+        "UPDATE outbox_events SET published_by = 'ingestion-api-1' WHERE transaction_id = %s", [by_the_api]
+    )
+    assert compare_tables(postgres_conninfo, 10).passed_over == ()
+    by_the_publisher = rows()
+    database.execute(
+        "UPDATE outbox_events SET published_by = 'outbox-publisher' WHERE transaction_id = %s", [by_the_publisher]
+    )
+    rows(published=False)
+    [(id_, after_s)] = compare_tables(postgres_conninfo, 10).passed_over
+    assert id_ == passed
+    assert 55 < after_s < 65

@@ -9,6 +9,7 @@ from services.common.chain import ChainWriter
 
 T0 = 1_700_000_000.0
 RUN = "run-1"
+TOPIC = "topic-1"
 
 
 def sha(text):
@@ -38,6 +39,8 @@ class History:
         self.stores = {}
         self.stores_complete = True
         self.attempts = []
+        self.crosscheck = []
+        self.figures = {}
         self.before = []
         self.others = []
         self.earlier = []
@@ -89,7 +92,9 @@ class History:
         return op
 
     # ---- the merchant
-    def deliver(self, id_, body="body", status=200, src="0@1", att="1.1", by="dispatcher", hmac="ok", wh="ok", at=None):
+    def deliver(
+        self, id_, body="body", status=200, src="0@1", att="1.1", by="dispatcher", hmac="ok", wh="ok", at=None, ans=None
+    ):
         self.ledger.append(
             {
                 "k": "req",
@@ -102,6 +107,7 @@ class History:
                 "src": src,
                 "att": att,
                 "by": by,
+                **({"ans": ans} if ans else {}),
             }
         )
 
@@ -126,6 +132,40 @@ class History:
             **more,
         }
 
+    # ---- Postgres and Kafka side by side
+    def partition(self, number=0, start=0, end=100, committed=100, metadata="", in_sync=3):
+        self.crosscheck.append(
+            {
+                "k": "partition",
+                "partition": number,
+                "start": start,
+                "end": end,
+                "committed": committed,
+                "metadata": metadata,
+                "replicas": 3,
+                "in_sync": in_sync,
+            }
+        )
+
+    def wrong_mark(self, id_, offset=1, found="other", at=None):
+        self.crosscheck.append(
+            {
+                "k": "marked",
+                "id": id_,
+                "partition": 0,
+                "offset": offset,
+                "at": at or T0 + 1,
+                "found": found,
+                "key": tid(0xFFF) if found == "other" else None,
+            }
+        )
+
+    def _sources(self):
+        marked = {"rows": 0, "read": 0, "older": 0, "unplaced": 0, "beyond": 0, "wrong": 0, "every": 1}
+        figures = {**self.figures, "marked": {**marked, **self.figures.get("marked", {})}}
+        ended = {"k": "sources", "postgres": True, "kafka": True, "topic": TOPIC, "ids": 0, "marked": marked}
+        return {**ended, "open": 0, "open_complete": True, "why": [], **figures}
+
     # ---- the injector
     def fault(self, name="kill", target="dispatcher", at=None, ok=True, evidence=True):
         number = len([line for line in self.faults if line["k"] == "apply"]) + 1
@@ -145,6 +185,7 @@ class History:
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
         document = {"format": 1, "run": self.run, "seed": 1, "ledger_from": self.ledger_from, "settings": {"rate": 50}}
+        document |= {"started_at": T0, "topic_id": TOPIC}
         (folder / "run.json").write_text(json.dumps({**document, **self.settings}))
         end = [{"k": "end", "ops": self.ops, "at": self.tick()}] if self.ended else []
         write_chain(folder / "operations.jsonl", self.operations + end)
@@ -161,6 +202,8 @@ class History:
         write_chain(folder / "others.jsonl", [{"k": "other", "run": "run-0", "id": id_} for id_ in self.others])
         write_chain(folder / "earlier.jsonl", self.earlier)
         write_chain(folder / "probes.jsonl", [{"k": "probe", "at": T0, "accepted": 1, "delivered": 1}])
+        if self.crosscheck is not None:
+            write_chain(folder / "crosscheck.jsonl", [*self.crosscheck, self._sources()])
         (folder / "rejected.csv").write_text("line,reason\n")
         if manifest:
             write_manifest(folder)

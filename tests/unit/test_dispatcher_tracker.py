@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from services.dispatcher import bitmap
+from services.common import bitmap
 from services.dispatcher.tracker import OffsetTracker
 
 

@@ -45,7 +45,7 @@ def test_a_dead_letter_is_lost_and_says_why(history):
     history.store(A, "dead", error="410 Gone")
     verdict = judged(history)
     assert verdict.exit_code == 10
-    assert verdict.why[A] == "dead-lettered: 410 Gone"
+    assert verdict.why[A].startswith("dead-lettered: 410 Gone; ")
     assert verdict.arithmetic.dead == 1
 
 
@@ -76,7 +76,7 @@ def test_a_lost_id_is_explained_by_its_last_attempt(history):
                 "next": None,
             }
         )
-    assert judged(history).why[A] == "last seen: retrying, record 0@1; last attempt 1.2: timeout"
+    assert "; last attempt 1.2: timeout; " in judged(history).why[A]
 
 
 def test_an_id_in_the_ledger_that_nobody_sent_is_a_phantom(history):

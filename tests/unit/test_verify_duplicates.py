@@ -29,6 +29,19 @@ def test_a_later_attempt_of_the_same_record_means_the_answer_was_lost(history):
     assert cause(history) == {"answer-lost": 1}
 
 
+def test_a_2xx_that_the_merchant_cut_off_was_lost_whatever_else_happened(history):
+    history.deliver(A, ans="cut")
+    history.fault("kill", "dispatcher")
+    history.deliver(A)
+    assert cause(history) == {"answer-lost": 1}
+
+
+def test_a_2xx_that_dripped_may_have_been_waited_for_and_proves_nothing(history):
+    history.deliver(A, ans="drip")
+    history.deliver(A)
+    assert cause(history) == {"unexplained": 1}
+
+
 @pytest.mark.parametrize("name", ["kill", "crash", "freeze", "restart"])
 def test_the_same_attempt_again_after_a_dispatcher_fault_means_it_ended_before_its_commit(history, name):
     history.deliver(A)

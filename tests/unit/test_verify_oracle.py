@@ -23,11 +23,15 @@ lines = st.lists(
     max_size=5,
 )
 states = st.sampled_from(
-    ["outbox", "in-kafka", "retrying", "requeued", "delivered", "dead", "missing", "no-payment", "no-line"]
+    [
+        *("outbox", "in-kafka", "retrying", "requeued", "delivered", "dead", "missing", "no-payment", "no-line"),
+        *("skipped", "vanished", "nowhere"),
+    ]
 )
 stores = st.fixed_dictionaries(dict.fromkeys(IDS, states))
 earlier = st.lists(st.tuples(ids, bodies), max_size=1)
 others = st.lists(ids, max_size=1)
+GIVEN_UP = {"skipped", "vanished", "nowhere"}
 PENDING = {"outbox", "in-kafka", "retrying", "requeued"}
 
 
@@ -91,6 +95,10 @@ def oracle(id_, case):
 def expected_exit(found, case):
     accepted = any(answer.startswith("ok") for *_, answer in case["sends"])
     if {"lost", "phantom", "leaked", "stranded", "corrupt", "bad-signature"} & set(found):
+        return 10
+    taken = {id_ for id_, _, answer in case["sends"] if answer != "fail"}
+    arrived = {id_ for id_, _, status, _ in case["lines"] if status == 200}
+    if any(case["stores"][id_] in GIVEN_UP for id_ in taken - arrived):
         return 10
     if "unknown" in found or not accepted or not case["ended"] or case["drain"] is None:
         return 12

@@ -1,12 +1,14 @@
-"""What a run must know before its first request: whose ids are on their way already, and where the ledger stands."""
+"""What a run must know before its first request: whose ids are on their way, and where ledger and topic stand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from control_room.stack.runtime import Endpoints
+from control_room.tracking.evidence.kafka_log import KafkaLog
 from control_room.tracking.evidence.ledger_pages import LedgerSource
 from control_room.tracking.evidence.stores_sql import open_ids
+from control_room.tracking.parts import SourceError
 
 
 def open_ids_before(endpoints: Endpoints) -> Iterator[str]:
@@ -28,3 +30,14 @@ def ledger_position(endpoints: Endpoints) -> int:
         return source.position()
     finally:
         source.close()
+
+
+def topic_id(endpoints: Endpoints) -> str | None:
+    """The id that the topic got when it was made: `topic_id` of run.json; None where Kafka does not tell.
+
+    Failure policy: open. A run may begin while Kafka is away; then nobody can say later whether it was made anew.
+    """
+    try:
+        return KafkaLog(endpoints).topic_id()
+    except SourceError:
+        return None

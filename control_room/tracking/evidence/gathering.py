@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -17,16 +16,27 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from control_room.stack.runtime import Endpoints
-from control_room.tracking.evidence.kafka_claims import contradictions
+from control_room.tracking.evidence.crosscheck import CrossCheck
+from control_room.tracking.evidence.kafka_claims import CLAIMS, contradictions
+from control_room.tracking.evidence.kafka_log import KafkaLog
 from control_room.tracking.evidence.ledger_pages import LedgerPage, LedgerSource
 from control_room.tracking.evidence.operation_tail import ACKED, FRESH, REFUSED, SILENT, OperationTail
 from control_room.tracking.evidence.others import earlier_lines, ids_in, sent_by_others
-from control_room.tracking.evidence.run_document import ledger_from
-from control_room.tracking.evidence.stores_sql import CHUNK_IDS, StoreReader
-from control_room.tracking.kafka_view import KafkaReader
+from control_room.tracking.evidence.run_document import ledger_from, run_document
+from control_room.tracking.evidence.stores_sql import CHUNK_IDS, StoreReader, StoreRow
 from control_room.tracking.parts import SourceError
 from control_room.verify.durable import whole_file
-from control_room.verify.files import ATTEMPTS, BEFORE, EARLIER, LEDGER, MANIFEST, OPERATIONS, OTHERS, STORES
+from control_room.verify.files import (
+    ATTEMPTS,
+    BEFORE,
+    CROSSCHECK,
+    EARLIER,
+    LEDGER,
+    MANIFEST,
+    OPERATIONS,
+    OTHERS,
+    STORES,
+)
 from control_room.verify.manifest import write_manifest
 from services.common.chain import ChainWriter
 
@@ -59,31 +69,39 @@ class _Window:
 def gather(
     endpoints: Endpoints, run_dir: Path, narrate: Narrate = lambda _: None, *, patience_s: float = PATIENCE_S
 ) -> Gathered:
-    """Writes ledger.jsonl, stores.jsonl, attempts.jsonl, others.jsonl, earlier.jsonl and manifest.json of a run.
+    """Writes ledger, stores, attempts, others, earlier and crosscheck .jsonl of a run, and manifest.json.
 
     Raises:
         SourceError: `run_dir` is not the folder of a run.
         OSError: it cannot be written to.
     """
     first_line = ledger_from(run_dir)
-    for name in (MANIFEST, LEDGER, STORES, ATTEMPTS, OTHERS, EARLIER):
+    for name in (MANIFEST, LEDGER, STORES, ATTEMPTS, OTHERS, EARLIER, CROSSCHECK):
         (run_dir / name).unlink(missing_ok=True)
     gathered = Gathered()
     told = _told(run_dir)
     ledger = LedgerSource(endpoints.merchant_url, timeout_s=10.0)
     stores = StoreReader(endpoints.postgres_conninfo, deadline_s=10.0, patience_s=patience_s)
+    log = KafkaLog(endpoints)
     try:
         narrate("copying the ledger")
         window = _copy_ledger(ledger, run_dir, first_line, gathered, patience_s)
         narrate("asking Postgres about open and unanswered ids")
-        kafka = cache(lambda: KafkaReader(endpoints))
-        stored = _write_stores(stores, kafka, run_dir, told, window, gathered)
+        crosscheck = CrossCheck(log, run_document(run_dir).get("topic_id"))
+        stored = _write_stores(stores, crosscheck, run_dir, told, window, gathered)
         _write_outside(ledger, run_dir, told, window, stored, gathered, first_line)
         narrate("exporting delivery attempts")
         _write_attempts(stores, run_dir, told, gathered)
+        narrate("comparing Postgres with Kafka")
+        if not crosscheck.asked:
+            crosscheck.ask_kafka(told)
+        crosscheck.write(endpoints, stores, run_dir, _taken(told))
+        if crosscheck.gaps:
+            gathered.gaps.append(f"{CROSSCHECK} is not complete: {'; '.join(crosscheck.gaps)}.")
     finally:
         ledger.close()
         stores.close()
+        log.close()
     narrate("sealing the evidence")
     write_manifest(run_dir)
     return gathered
@@ -154,38 +172,53 @@ def _note(lines: list[bytes], window: _Window) -> None:
             window.delivered.add(transaction_id)
 
 
+def _taken(told: dict[str, int]) -> list[str]:
+    """The ids that the pipeline may have taken: all but those that were refused alone."""
+    return [id_ for id_, flags in told.items() if flags & (ACKED | SILENT) or not flags & REFUSED]
+
+
 def _write_stores(
     stores: StoreReader,
-    kafka: Callable[[], KafkaReader],
+    crosscheck: CrossCheck,
     run_dir: Path,
     told: dict[str, int],
     window: _Window,
     gathered: Gathered,
 ) -> set[str]:
-    """Lines for ids that are open, had no answer, or lack a row that they must have; the ids that have a payment."""
-    sent = [id_ for id_, flags in told.items() if flags & (ACKED | SILENT) or not flags & REFUSED]
+    """Lines for ids that are open, had no answer, or lack a row that they must have; the ids that have a payment.
+
+    An id that claims to be open, and of which Kafka shows otherwise, has a second line that says so.
+    """
     stored: set[str] = set()
+    claimants: list[str] = []
     complete = True
     with whole_file(run_dir / STORES) as file:
         writer = ChainWriter()
         try:
-            for chunk in _chunks(sent):
-                plain = [id_ for id_ in chunk if id_ in window.delivered and told[id_] & ACKED]
-                asked = set(chunk).difference(plain).union(stores.without_rows(plain))
-                rows = stores.rows([id_ for id_ in chunk if id_ in asked])
-                undelivered = (row for row in rows if row.transaction_id not in window.delivered)
-                contradicted = contradictions(undelivered, stores, kafka)
-                for row in rows:
-                    if row.payment:
-                        stored.add(row.transaction_id)
-                    state = contradicted.get(row.transaction_id, row.state)
+            for row in _rows_in_question(stores, told, window):
+                if row.payment:
+                    stored.add(row.transaction_id)
+                if row.state in CLAIMS and row.transaction_id not in window.delivered:
+                    claimants.append(row.transaction_id)
+                file.write(writer.line(row.record()))
+                gathered.store_lines += 1
+            crosscheck.ask_kafka(told)  # after the rows above, and before they are asked about once more
+            if crosscheck.witness is not None and not crosscheck.made_anew:
+                for row, state in contradictions(claimants, stores, crosscheck.witness):
                     file.write(writer.line({**row.record(), "state": state}))
-                    gathered.store_lines += 1
         except SourceError as error:
             complete = False
             gathered.gaps.append(f"{STORES} is not complete: {error}.")
+            crosscheck.postgres = False
         file.write(writer.line({"k": "sources", "complete": complete, "at": round(time.time(), 6)}))
     return stored
+
+
+def _rows_in_question(stores: StoreReader, told: dict[str, int], window: _Window) -> Iterator[StoreRow]:
+    for chunk in _chunks(_taken(told)):
+        plain = [id_ for id_ in chunk if id_ in window.delivered and told[id_] & ACKED]
+        asked = set(chunk).difference(plain).union(stores.without_rows(plain))
+        yield from stores.rows([id_ for id_ in chunk if id_ in asked])
 
 
 def _write_outside(

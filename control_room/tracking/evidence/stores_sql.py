@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
@@ -18,6 +19,9 @@ T = TypeVar("T")
 CHUNK_IDS: Final = 5_000
 """Ids per statement: about 50 ms of Postgres."""
 _OPEN_BEFORE_TIMEOUT_MS: Final = 120_000
+_TABLES_TIMEOUT_MS: Final = 60_000
+PASSED_OVER_S: Final = 10.0
+"""Longer than a row may be locked, or given back and not taken again, by a publisher that works."""
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -37,6 +41,37 @@ SELECT i.id::text
  WHERE NOT EXISTS (SELECT FROM payments p WHERE p.transaction_id = i.id)
     OR NOT EXISTS (SELECT FROM outbox_events o WHERE o.transaction_id = i.id)
 """
+
+_PLACES: Final = """
+SELECT o.transaction_id::text, o.kafka_partition, o.kafka_offset, extract(epoch FROM o.published_at)::float8
+  FROM unnest(%b::text[]::uuid[]) AS i (id)
+  JOIN outbox_events o ON o.transaction_id = i.id
+ WHERE o.published_at IS NOT NULL
+"""
+
+_TORN: Final = """
+SELECT coalesce(p.transaction_id, o.transaction_id)::text, p.transaction_id IS NULL
+  FROM payments p FULL JOIN outbox_events o USING (transaction_id)
+ WHERE p.transaction_id IS NULL OR o.transaction_id IS NULL
+ LIMIT %s
+"""
+"""Reads both primary keys from end to end: 1,000,000 rows take about a second."""
+
+_PASSED_OVER: Final = """
+WITH newest AS (
+    SELECT sequence, created_at, published_at FROM outbox_events
+     WHERE published_by LIKE 'outbox-publisher%%' ORDER BY published_at DESC LIMIT 1
+)
+SELECT o.transaction_id::text, extract(epoch FROM newest.published_at - o.created_at)::float8
+  FROM outbox_events o, newest
+ WHERE o.published_at IS NULL AND o.sequence < newest.sequence
+   AND greatest(o.created_at, o.claimed_until) < newest.created_at - make_interval(secs => %s)
+ LIMIT %s
+"""
+"""Rows that pend although a publisher has published one that was made long after these were free to be taken. It takes
+from the front, so it cannot; one that remembers how far it came can."""
+
+_COUNTS: Final = "SELECT (SELECT count(*) FROM payments), (SELECT count(*) FROM outbox_events)"
 
 _ATTEMPTS: Final = """
 SELECT a.transaction_id::text, a.round, a.attempt, extract(epoch FROM a.started_at)::float8, a.duration_ms, a.status,
@@ -95,6 +130,28 @@ class StoreRow(NamedTuple):
         }
 
 
+class Place(NamedTuple):
+    """Where a published row says that its record lies; no offset where the producer never learned it."""
+
+    transaction_id: str
+    partition: int | None
+    offset: int | None
+    published_at: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Both tables whole, in one snapshot."""
+
+    payments: int
+    outbox: int
+    torn: tuple[tuple[str, str], ...]
+    """Ids that stand in one table alone, each with the table that lacks it; the first of them."""
+    passed_over: tuple[tuple[str, float], ...]
+    """Ids that pend although a publisher has published later ones, and for how long they had been there by then."""
+
+
 class StoreReader:
     """Asks Postgres about ids over one kept connection. Not for several threads.
 
@@ -115,6 +172,10 @@ class StoreReader:
     def without_rows(self, ids: Sequence[str]) -> list[str]:
         """Those of these ids that lack their payment or their outbox row."""
         return [row[0] for row in self._ask(_WITHOUT_ROWS, ids)]
+
+    def places(self, ids: Sequence[str]) -> list[Place]:
+        """Where those of these ids that are published lie."""
+        return [Place(*row) for row in self._ask(_PLACES, ids)]
 
     def attempts(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The lines of attempts.jsonl for these ids."""
@@ -141,6 +202,30 @@ class StoreReader:
             return self._link.run(work, until_s=time.monotonic() + self._patience_s)
         except psycopg.Error as error:
             raise SourceError(f"Postgres does not tell: {_first_line(error)}") from error
+
+
+def compare_tables(conninfo: str, most: int) -> Tables:
+    """Whether every payment has its outbox row, and every outbox row its payment, whoever sent them.
+
+    Args:
+        conninfo: Postgres.
+        most: how many ids are told.
+
+    Raises:
+        SourceError: Postgres does not answer, or not within a minute.
+    """
+    options = f"-c statement_timeout={_TABLES_TIMEOUT_MS} -c default_transaction_read_only=on -c jit=off"
+    try:
+        with psycopg.connect(make_conninfo(conninfo, connect_timeout=5, options=options)) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            counts = connection.execute(_COUNTS).fetchone()
+            passed_over = connection.execute(_PASSED_OVER, [PASSED_OVER_S, most]).fetchall()
+            torn = connection.execute(_TORN, [most]).fetchall()
+    except psycopg.Error as error:
+        raise SourceError(f"Postgres does not compare its tables: {_first_line(error)}") from error
+    payments, outbox = counts or (0, 0)
+    lacking = tuple((id_, "payments" if orphan else "outbox_events") for id_, orphan in torn)
+    return Tables(payments, outbox, lacking, tuple(passed_over))
 
 
 def open_ids(conninfo: str) -> Iterator[str]:

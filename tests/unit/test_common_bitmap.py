@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.bitmap import MAX_METADATA_BYTES, MAX_UNPACKED_BYTES, decode, encode
+from services.common.bitmap import MAX_METADATA_BYTES, MAX_UNPACKED_BYTES, decode, encode
 
 
 def packed(kind, content):
