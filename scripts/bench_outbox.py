@@ -117,7 +117,7 @@ class Queue:
         claimed_s = time.perf_counter()
         if len(rows) != self._batch:
             raise SystemExit(f"claimed {len(rows)} rows instead of {self._batch}")
-        reports = [Report(row.transaction_id, 0, 1, time.time()) for row in rows]
+        reports = [Report(row.transaction_id, 0, 1, time.time(), "bench") for row in rows]
         self._do(partial(mark_published, by="bench", reports=reports))
         return claimed_s - started_s, time.perf_counter() - claimed_s
 

@@ -10,9 +10,11 @@ from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.wipe_kafka import WipeKafka
 
 CATALOGUE: Final[Mapping[str, type[Fault]]] = {
-    fault.name: fault for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, CrashPoint, MerchantBehaviour)
+    fault.name: fault
+    for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, CrashPoint, WipeKafka, MerchantBehaviour)
 }
 """By name, in the order of a menu."""
 

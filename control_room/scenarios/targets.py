@@ -77,5 +77,5 @@ def resolve(names: list[str], runtime: Runtime, random: Random) -> list[str]:
     """The members that `names` are now, each once. Raises FaultError where Kafka does not tell."""
     found: list[str] = []
     for name in names:
-        found += [name] if name in MEMBERS else SYMBOLS[name](runtime, random)
+        found += SYMBOLS[name](runtime, random) if name in SYMBOLS else [name]
     return list(dict.fromkeys(found))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 BROKERS: Final = ("kafka-1", "kafka-2", "kafka-3")
 API_REPLICAS: Final = ("ingestion-api-1", "ingestion-api-2", "ingestion-api-3")
@@ -139,3 +139,23 @@ class Runtime(Protocol):
 
     def secret(self) -> str:
         """The HMAC_SECRET that the stack signs and verifies with. Raises NotRunningError as `endpoints`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshKafka:
+    """A Kafka that was made anew and not started yet."""
+
+    cluster_id: str
+    partitions_held: int
+    """Copies of partitions that its brokers still hold, of any topic: 0, or it was not made anew."""
+
+
+@runtime_checkable
+class WipesKafka(Protocol):
+    """A runtime that can also make Kafka anew. Not every one can: whoever needs it asks with `isinstance`."""
+
+    def wipe_kafka(self) -> FreshKafka:
+        """Kills every broker, deletes all that they hold and formats them as another cluster; they stay down.
+
+        Safe to repeat; where it was interrupted, `start` of a broker finishes it. Raises StackError.
+        """

@@ -119,6 +119,11 @@ def make_admin(settings: KafkaSettings, client_id: str) -> AdminClient:
     return AdminClient(_base(settings, client_id))
 
 
+def cluster_id_of(metadata: Any) -> str:
+    """The id of the cluster that gave this metadata; empty where it does not say."""
+    return str(metadata.cluster_id or "")
+
+
 def ensure_topics(settings: KafkaSettings, client_id: str, *, timeout_s: float = 30.0) -> None:
     """Makes the topics where they are missing and asserts that they are as the promise needs them.
 

@@ -1,7 +1,8 @@
 """The outbox's bookkeeping that the API and the publisher share: which rows lie in Kafka.
 
 A row is marked from a delivery report alone. Two publishers of one row are no error (the promise is at least once) but
-are counted: `republished` explains a duplicate at the merchant.
+are counted: `republished` explains a duplicate at the merchant. With the marking goes a note of which cluster holds the
+records (`published_batches`): a Kafka that was made anew has none of them.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ planner takes an array of ids for a reason to read the whole table, the more so 
 
 _MARK: Final = """
 WITH reported AS (
-    SELECT * FROM unnest(%b::text[]::uuid[], %b::int[], %b::bigint[], %b::float8[])
-        AS r (transaction_id, partition, "offset", at_s)
+    SELECT * FROM unnest(%b::text[]::uuid[], %b::int[], %b::bigint[], %b::float8[], %b::text[])
+        AS r (transaction_id, partition, "offset", at_s, cluster_id)
 ), marked AS (
     UPDATE outbox_events o
        SET published_at = to_timestamp(r.at_s), published_by = %b,
            kafka_partition = r.partition, kafka_offset = r."offset"
       FROM reported r
      WHERE o.transaction_id = r.transaction_id AND coalesce(o.published_at, '-infinity') = '-infinity'
- RETURNING o.transaction_id
+ RETURNING o.transaction_id, r.cluster_id, r.partition, r."offset"
+), noted AS (
+    INSERT INTO published_batches (cluster_id, kafka_partition, first_offset, last_offset, transaction_ids)
+    SELECT cluster_id, partition, min("offset"), max("offset"), array_agg(transaction_id)
+      FROM marked GROUP BY cluster_id, partition
 )
 SELECT transaction_id::text FROM marked
 """
@@ -56,6 +61,9 @@ class Report(NamedTuple):
     offset: int
     at_s: float
     """Unix time of the delivery report."""
+    cluster_id: str
+    """The cluster that its producer was made for. A producer that has met another cluster since goes by the old one's
+    id: its rows are then published again, and none passes for one that the new cluster holds."""
 
 
 class Marked(NamedTuple):
@@ -76,12 +84,12 @@ def mark_published(connection: Connection, by: str, reports: Iterable[Report]) -
     rows = sorted({report.transaction_id: report for report in reports}.values())
     if not rows:
         return Marked(0, 0)
-    ids, partitions, offsets, times = zip(*rows, strict=True)
-    done = connection.execute(_MARK, [list(ids), list(partitions), list(offsets), list(times), by], prepare=True)
+    ids, partitions, offsets, times, clusters = map(list, zip(*rows, strict=True))
+    done = connection.execute(_MARK, [ids, partitions, offsets, times, clusters, by], prepare=True)
     marked = {row[0] for row in done.fetchall()}
     rest = [row for row in rows if row.transaction_id not in marked]
     if not rest:
         return Marked(len(marked), 0)
-    ids, partitions, offsets, _ = zip(*rest, strict=True)
-    counted = connection.execute(_COUNT_REPUBLISHED, [list(ids), list(partitions), list(offsets)])
+    ids, partitions, offsets, _, _ = map(list, zip(*rest, strict=True))
+    counted = connection.execute(_COUNT_REPUBLISHED, [ids, partitions, offsets])
     return Marked(len(marked), counted.rowcount)

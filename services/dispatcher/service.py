@@ -15,6 +15,7 @@ from services.common.kafka import TopicError, ensure_topics, make_consumer, make
 from services.common.lifecycle import stop_event
 from services.common.schema import migrate
 from services.dispatcher import status
+from services.dispatcher.cluster import instance_id
 from services.dispatcher.deliver import AiohttpDeliverer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
@@ -83,6 +84,7 @@ class Service:
         self._verdict: asyncio.Future[str] = self._loop.create_future()
         self._dispatch: Dispatch | None = None
         self._source: Source | None = None
+        self._instance_id = settings.member_name
 
     async def run(self) -> int:
         """Works until a signal (0) or something fatal (1)."""
@@ -122,6 +124,9 @@ class Service:
             try:
                 await asyncio.to_thread(migrate, settings.conninfo)
                 await asyncio.to_thread(ensure_topics, settings, settings.member_name, timeout_s=TOPICS_TIMEOUT_S)
+                self._instance_id = await asyncio.to_thread(
+                    instance_id, settings, settings.member_name, TOPICS_TIMEOUT_S
+                )
                 return
             except TopicError as error:
                 raise FatalError(str(error)) from error
@@ -205,7 +210,7 @@ class Service:
                 settings,
                 settings.member_name,
                 group_id=settings.kafka_group_id,
-                group_instance_id=settings.member_name,
+                group_instance_id=self._instance_id,
                 session_timeout_ms=int(settings.group_session_timeout_sec * 1000),
                 heartbeat_interval_ms=int(settings.group_session_timeout_sec * 1000 / 4),
                 # Little is fetched ahead: what the loop has not taken yet only costs memory, and is lost by a pause.

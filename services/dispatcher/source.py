@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from services.common import crash
 from services.common.kafka import is_fatal
 from services.dispatcher.assignments import Assignments
+from services.dispatcher.cluster import ClusterWatch
 from services.dispatcher.flow import Flow
 from services.dispatcher.intake import Intake
 from services.dispatcher.metrics import GAPS, SKIPPED
@@ -72,6 +73,7 @@ class Source:
         self._intake = intake
         self._sink = sink
         self._watchdog = watchdog
+        self._cluster = ClusterWatch(topic)
         self._assignments = Assignments(topic)
         self._commits = Committer(topic, self._assignments, commit_interval_s)
         self._flow = Flow(topic, self._assignments, intake, max_window)
@@ -125,8 +127,9 @@ class Source:
         if messages:
             self._hand_over(consumer, messages)
         stuck = self._watchdog.look(consumer, self._assignments, self._flow, time.monotonic())
-        if stuck:
-            self._sink.fatal(stuck)
+        anew = self._cluster.look(consumer, time.monotonic())
+        if stuck or anew:
+            self._sink.fatal(stuck or anew or "")
 
     def _settle(self) -> None:
         while self._completed:

@@ -9,11 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from services.common.kafka import is_fatal
+from services.common.kafka import cluster_id_of, is_fatal
 from services.common.lanes import PROBE_INTERVAL_S, Lanes
 from services.common.outbox import Report
 from services.ingestion_api import metrics
@@ -28,8 +29,19 @@ _PRODUCER_ERROR: Final = metrics.LEFT.labels("producer-error")
 _ASK_TIMEOUT_S: Final = 0.3
 """Only the marking thread waits for it; a broker of the same site answers within milliseconds."""
 
+_LOOK_INTERVAL_S: Final = 5.0
+"""Between two looks at which cluster answers, while all goes well."""
+
 MakeProducer = Callable[[Callable[[KafkaError], None]], Producer]
 """Makes a producer whose errors go to the given callback."""
+
+
+class _Way(NamedTuple):
+    """A producer and the cluster it belongs to: what it reports goes by that id, whoever answers by then."""
+
+    producer: Producer
+    cluster_id: str
+    """Empty: not known yet, and nothing is sent."""
 
 
 class Handover:
@@ -40,11 +52,13 @@ class Handover:
         self._topic = topic
         self._lanes = lanes
         self._lock = threading.Lock()
-        self._reported: list[tuple[KafkaError | None, Message]] = []
+        self._reported: list[tuple[str, KafkaError | None, Message]] = []
         self._down = False
         self._replace = False
-        self._ask_at_s = 0.0
-        self._producer = make_producer(self._on_error)
+        self._asked_s = float("-inf")
+        self._cluster_id = ""
+        """The cluster that answered last."""
+        self._way = _Way(make_producer(self._on_error), "")
 
     @property
     def kafka_answers(self) -> bool:
@@ -58,6 +72,10 @@ class Handover:
         """
         if self._replace:
             self._new_producer()
+        way = self._way
+        if not way.cluster_id:
+            _NO_BROKER.inc(len(accepted))
+            return
         while accepted:
             now_s = time.monotonic()
             with self._lock:
@@ -69,14 +87,15 @@ class Handover:
                 burst, accepted = (accepted, []) if room is None else (accepted[:room], accepted[room:])
                 # Counted before they are sent: a report may come before this thread runs again.
                 self._lanes.sent(partition, len(burst), now_s)
-            unsent = len(burst) - self._produce(partition, burst)
+            unsent = len(burst) - self._produce(way, partition, burst)
             if unsent:
                 with self._lock:
                     self._lanes.unsent(partition, unsent)
 
-    def _produce(self, partition: int, burst: list[Accepted]) -> int:
+    def _produce(self, way: _Way, partition: int, burst: list[Accepted]) -> int:
         """How many records the producer took."""
-        produce = self._producer.produce
+        produce = way.producer.produce
+        on_delivery = partial(self._on_delivery, way.cluster_id)
         for sent, row in enumerate(burst):
             try:
                 produce(
@@ -85,7 +104,7 @@ class Handover:
                     key=row.transaction_id,
                     partition=partition,
                     timestamp=row.accepted_at_ms,
-                    on_delivery=self._on_delivery,
+                    on_delivery=on_delivery,
                 )
             except BufferError:
                 _QUEUE_FULL.inc(len(burst) - sent)
@@ -98,32 +117,50 @@ class Handover:
 
     def reports(self, timeout_s: float) -> list[Report]:
         """The records acknowledged since the last call; waits up to `timeout_s` for the first report of any kind."""
-        self._producer.poll(timeout_s)
-        if self._lanes.silent:
-            self._ask(time.monotonic())
+        self._way.producer.poll(timeout_s)
+        well = self._way.cluster_id and not self._lanes.silent
+        if time.monotonic() - self._asked_s >= (_LOOK_INTERVAL_S if well else PROBE_INTERVAL_S):
+            self.ask(_ASK_TIMEOUT_S)
         return self._take_reports()
 
-    def _ask(self, now_s: float) -> None:
-        """Asks for metadata now and then while no broker is known to answer.
+    def ask(self, timeout_s: float) -> None:
+        """Asks for metadata, waiting up to `timeout_s`. Repeated by `reports`; before it, from whoever starts first.
 
         Without it the first payments after an outage (or after a start beside the brokers) would find every lane
-        closed but for one probe, and wait for the publisher's sweep.
+        closed but for one probe, and wait for the publisher's sweep. And a Kafka that was made anew shows by its id.
         """
-        if now_s < self._ask_at_s:
-            return
-        self._ask_at_s = now_s + PROBE_INTERVAL_S
+        self._asked_s = time.monotonic()
         try:
-            known = self._producer.list_topics(self._topic, timeout=_ASK_TIMEOUT_S).topics[self._topic]
+            found = self._way.producer.list_topics(self._topic, timeout=timeout_s)
         except KafkaException:
             return
-        if known.error is None and any(partition.leader >= 0 for partition in known.partitions.values()):
+        known = found.topics[self._topic]
+        if known.error is not None or not any(partition.leader >= 0 for partition in known.partitions.values()):
+            return
+        self._belong_to(cluster_id_of(found))
+        if self._lanes.silent:
             with self._lock:
                 self._lanes.reopen()
             self._say(True, "")
 
+    def _belong_to(self, cluster_id: str) -> None:
+        """The cluster that answers. A producer of another one is replaced before it sends anything more.
+
+        What it still holds may reach the new brokers: that goes by the old id, so those rows are published again. It
+        must not be used on: producer ids of two clusters collide, and a repeat that is none is acknowledged and lost.
+        """
+        with self._lock:
+            before, self._cluster_id = self._cluster_id, cluster_id
+            if not self._way.cluster_id:
+                self._way = self._way._replace(cluster_id=cluster_id)
+            elif self._way.cluster_id != cluster_id:
+                self._replace = True
+        if before and before != cluster_id:
+            log.warning("Kafka was made anew: another cluster answers cluster=%s before=%s", cluster_id, before)
+
     def flush(self, timeout_s: float) -> list[Report]:
         """Waits until nothing is on its way any more, `timeout_s` at most; the records acknowledged meanwhile."""
-        self._producer.flush(timeout_s)
+        self._way.producer.flush(timeout_s)
         return self._take_reports()
 
     def _take_reports(self) -> list[Report]:
@@ -133,22 +170,22 @@ class Handover:
         now_s, at_s = time.monotonic(), time.time()
         acknowledged = []
         with self._lock:
-            for error, message in reported:
+            for cluster_id, error, message in reported:
                 partition = message.partition()
                 if partition is not None and partition >= 0:
                     self._lanes.reported(partition, ok=error is None, now_s=now_s)
                 if error is None:
-                    acknowledged.append(_report(message, at_s))
+                    acknowledged.append(_report(message, at_s, cluster_id))
             metrics.IN_FLIGHT.set(self._lanes.in_flight)
             answers = self._lanes.open
         metrics.PUBLISHED.inc(len(acknowledged))
         if failures := len(reported) - len(acknowledged):
             _NOT_ACKNOWLEDGED.inc(failures)
-        self._say(answers, str(reported[-1][0]))
+        self._say(answers, str(reported[-1][1]))
         return acknowledged
 
-    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        self._reported.append((error, message))
+    def _on_delivery(self, cluster_id: str, error: KafkaError | None, message: Message) -> None:
+        self._reported.append((cluster_id, error, message))
 
     def _on_error(self, error: KafkaError) -> None:
         if is_fatal(error):
@@ -161,11 +198,14 @@ class Handover:
             self._say(False, str(error))
 
     def _new_producer(self) -> None:
-        """After a fatal error nothing more leaves the old producer: what it held is the publisher's now."""
+        """Nothing more leaves the old producer, after a fatal error or with another cluster: what it held is the
+        publisher's now."""
         with self._lock:
             self._lanes.forget()
-        self._producer = self._make_producer(self._on_error)
-        self._replace = False
+            self._replace = False
+            cluster_id = self._cluster_id
+        # The id was read before this producer was made: whatever it will report is of that cluster, or of a later one.
+        self._way = _Way(self._make_producer(self._on_error), cluster_id)
 
     def _say(self, answers: bool, reason: str) -> None:
         """Says once that Kafka is away, once that it is back."""
@@ -176,5 +216,5 @@ class Handover:
         self._down = not answers
 
 
-def _report(message: Any, at_s: float) -> Report:
-    return Report(message.key().decode(), message.partition(), message.offset(), at_s)
+def _report(message: Any, at_s: float, cluster_id: str) -> Report:
+    return Report(message.key().decode(), message.partition(), message.offset(), at_s, cluster_id)

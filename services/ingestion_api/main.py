@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from typing import Final
 
 from confluent_kafka import Producer
 from granian.constants import Interfaces
@@ -28,6 +29,8 @@ from services.ingestion_api.settings import ApiSettings
 from services.ingestion_api.store import WRITER_OPTIONS
 
 log = logging.getLogger("services.ingestion_api")
+_FIRST_ANSWER_S: Final = 1.5
+"""What a start waits for Kafka at most: what is accepted before it has answered is left to the publisher."""
 
 
 class _OneProcessServer(MTServer):
@@ -70,6 +73,7 @@ def main() -> int:
         max_events=settings.group_max_events,
         after_commit=handover.send,
     )
+    handover.ask(_FIRST_ANSWER_S)
     marking.start()
     store.start()
     status = _serve(settings, store, handover, stop)

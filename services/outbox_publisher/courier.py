@@ -1,6 +1,10 @@
 """The way to Kafka and back: claimed rows go out in bursts, one partition each; reports say what became of each row.
 
 Knows nothing of Postgres. Not for several threads: callbacks run inside `poll`.
+
+A producer belongs to one cluster, whose id was read before anything was sent with it. Whatever it reports goes by that
+id, also where the brokers are others by then; and it is not used for the new ones: the producer ids of two clusters
+collide, and a broker that takes a record for a repeat acknowledges what it does not keep.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -22,6 +27,8 @@ log = logging.getLogger(__name__)
 _ASK_TIMEOUT_S: Final = 1.0
 _ASK_BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0, 5.0)
 """Between two questions to a Kafka that is away. The last is repeated."""
+_PURGE_S: Final = 1.0
+"""For the reports of what was purged: they come at once."""
 
 
 class ProducerFatalError(RuntimeError):
@@ -42,7 +49,19 @@ class Courier:
         self._down = False
         self._asked_in_vain = 0
         self._ask_at_s = 0.0
+        self._make_producer = make_producer
         self._producer = make_producer(self._on_error)
+        self.cluster_id = ""
+        """The cluster that the producer belongs to; empty: not known yet, and nothing is sent."""
+
+    def belong_to(self, cluster_id: str) -> None:
+        """The cluster that answers. Where it is another one than before, what is on its way counts as failed."""
+        if self.cluster_id and cluster_id != self.cluster_id:
+            self._producer.purge()
+            self._producer.flush(_PURGE_S)
+            self._lanes.forget()
+            self._producer = self._make_producer(self._on_error)
+        self.cluster_id = cluster_id
 
     @property
     def in_flight(self) -> int:
@@ -57,10 +76,12 @@ class Courier:
     def room(self, now_s: float) -> tuple[int, int | None] | None:
         """Partition for the next burst and how many rows it takes (None: any number); None: not now.
 
+        Not before it is known which cluster answers.
+
         While no partition is open a broker is asked first, at growing intervals: rows are claimed only when one
         answers, and then one row as a probe.
         """
-        if not self._lanes.open and not self._broker_answers(now_s):
+        if not self.cluster_id or (not self._lanes.open and not self._broker_answers(now_s)):
             return None
         return self._lanes.pick(now_s)
 
@@ -77,6 +98,7 @@ class Courier:
             ProducerFatalError: see there.
         """
         self._lanes.sent(partition, len(rows), time.monotonic())
+        on_delivery = partial(self._on_delivery, self.cluster_id)
         for sent, row in enumerate(rows):
             try:
                 self._producer.produce(
@@ -85,7 +107,7 @@ class Courier:
                     key=row.transaction_id,
                     partition=partition,
                     timestamp=row.accepted_at_ms,
-                    on_delivery=self._on_delivery,
+                    on_delivery=on_delivery,
                 )
             except (BufferError, KafkaException) as error:
                 self._lanes.unsent(partition, len(rows) - sent)
@@ -106,7 +128,7 @@ class Courier:
         """Waits for what is on its way, up to `timeout_s`; what is still open then counts as failed."""
         if self._producer.flush(timeout_s):
             self._producer.purge()
-            self._producer.flush(1.0)
+            self._producer.flush(_PURGE_S)
 
     def take(self) -> tuple[list[Report], list[str]]:
         """What was acknowledged, and the ids of what failed, since the last call."""
@@ -114,14 +136,15 @@ class Courier:
         failed, self._failed = self._failed, []
         return acknowledged, failed
 
-    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+    def _on_delivery(self, cluster_id: str, error: KafkaError | None, message: Message) -> None:
         partition, key = message.partition(), message.key()
         transaction_id = key.decode() if isinstance(key, bytes) else str(key)
         ok = error is None
         if partition is not None and partition >= 0:
             self._lanes.reported(partition, ok=ok, now_s=time.monotonic())
         if ok:
-            self._acknowledged.append(Report(transaction_id, partition or 0, message.offset() or 0, time.time()))
+            report = Report(transaction_id, partition or 0, message.offset() or 0, time.time(), cluster_id)
+            self._acknowledged.append(report)
         else:
             self._failed.append(transaction_id)
         if not ok or self._down:

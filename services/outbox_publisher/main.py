@@ -15,6 +15,7 @@ from services.common.outbox import SESSION_OPTIONS
 from services.common.postgres import Link
 from services.common.schema import SchemaError, migrate_when_up
 from services.common.settings import load
+from services.outbox_publisher.cluster import Cluster
 from services.outbox_publisher.courier import Courier, ProducerFatalError
 from services.outbox_publisher.health import Heartbeat, serve
 from services.outbox_publisher.publisher import Publisher
@@ -52,7 +53,7 @@ def _publish(settings: PublisherSettings, stop: StopFlag, heartbeat: Heartbeat) 
     courier = Courier(
         lambda on_error: _producer(settings, on_error), settings.kafka_topic, Lanes(settings.kafka_topic_partitions)
     )
-    publisher = Publisher(settings, link, courier, stop)
+    publisher = Publisher(settings, link, courier, Cluster(settings, settings.member_name), stop)
     status = 0
     try:
         log.info("publishing topic=%s", settings.kafka_topic)
@@ -61,6 +62,9 @@ def _publish(settings: PublisherSettings, stop: StopFlag, heartbeat: Heartbeat) 
             publisher.step()
     except ProducerFatalError as error:
         log.error("the Kafka producer failed for good, leaving to be started again reason=%s", error)
+        status = 1
+    except TopicError as error:
+        log.error("%s", error)
         status = 1
     publisher.drain(settings.shutdown_grace_sec)
     log.info("left in order" if status == 0 else "left")

@@ -15,6 +15,11 @@ REPUBLISHED: Final = Counter(
     "bruce_outbox_republished_total", "Rows brought to Kafka that somebody else had published meanwhile."
 )
 RELEASED: Final = Counter("bruce_outbox_released_total", "Rows given back because Kafka did not acknowledge them.")
+PUT_BACK: Final = Counter(
+    "bruce_outbox_put_back_total",
+    "Published rows, not delivered, whose record is gone from Kafka; by reason.",
+    ["reason"],
+)
 IN_FLIGHT: Final = Gauge("bruce_outbox_in_flight", "Rows claimed and not reported by Kafka yet.")
 PENDING: Final = Gauge(
     "bruce_outbox_pending", "Rows not published, the API's last ones included; counted up to 100,000."

@@ -15,7 +15,9 @@ from services.common.lifecycle import StopFlag
 from services.common.outbox import Report, mark_published
 from services.common.postgres import Connection, Link
 from services.outbox_publisher import metrics
+from services.outbox_publisher.cluster import Cluster
 from services.outbox_publisher.courier import Courier
+from services.outbox_publisher.inspection import Inspection
 from services.outbox_publisher.leases import claim, look, release, release_own
 from services.outbox_publisher.settings import PublisherSettings
 
@@ -32,10 +34,13 @@ publish it a second time."""
 class Publisher:
     """One publisher. `step` is one round of its loop; `drain` is the end. Not for several threads."""
 
-    def __init__(self, settings: PublisherSettings, link: Link, courier: Courier, stop: StopFlag) -> None:
+    def __init__(
+        self, settings: PublisherSettings, link: Link, courier: Courier, cluster: Cluster, stop: StopFlag
+    ) -> None:
         self._settings = settings
         self._link = link
         self._courier = courier
+        self._inspection = Inspection(cluster, courier, self._run)
         self._stop = stop
         self._acknowledged: list[Report] = []
         self._failed: list[str] = []
@@ -52,11 +57,13 @@ class Publisher:
 
         Raises:
             ProducerFatalError: only a new process can go on.
+            TopicError: topics that were made anew are not as the promise needs them.
         """
         try:
             if self._postgres_away:
                 self._find_postgres()
             self._settle()
+            self._inspection.look()
             full = self._take_back() and self._claim_and_send()
             self._look()
         except psycopg.Error as error:

@@ -51,7 +51,7 @@ class Session:
         query = "SELECT transaction_id::text FROM outbox_events WHERE claimed_by = 'tests' AND published_at IS NULL"
         ids = sorted(row[0] for row in self._connection.execute(query).fetchall())
         assert len(ids) == BATCH
-        marked = self.explain(outbox._MARK, [ids, [0] * BATCH, [1] * BATCH, [0.0] * BATCH, "tests"])
+        marked = self.explain(outbox._MARK, [ids, [0] * BATCH, [1] * BATCH, [0.0] * BATCH, ["c"] * BATCH, "tests"])
         return claimed, marked
 
 

@@ -12,6 +12,7 @@ from services.common.outbox import SESSION_OPTIONS, Report, mark_published
 from services.common.postgres import Link
 from services.common.schema import migrate_when_up
 from services.common.settings import KafkaSettings
+from services.outbox_publisher.cluster import Cluster
 from services.outbox_publisher.courier import Courier
 from services.outbox_publisher.leases import claim, release, release_own
 from services.outbox_publisher.publisher import Publisher
@@ -100,8 +101,8 @@ def test_rows_locked_by_another_are_passed_over_not_waited_for(database, run, po
 def test_marking_keeps_the_first_publishing_and_counts_the_second(database, run):
     fill(database, 2)
     first, second = (row.transaction_id for row in take(run))
-    assert run(mark_published, by="api-1", reports=[Report(first, 1, 7, time.time())]) == (1, 0)
-    both = [Report(second, 0, 3, time.time()), Report(first, 2, 9, time.time())]
+    assert run(mark_published, by="api-1", reports=[Report(first, 1, 7, time.time(), "c")]) == (1, 0)
+    both = [Report(second, 0, 3, time.time(), "c"), Report(first, 2, 9, time.time(), "c")]
     assert run(mark_published, by="publisher", reports=both) == (1, 1)
     assert run(mark_published, by="publisher", reports=both[:1]) == (0, 0), "a marking that is repeated counts nothing"
     columns = "published_by, kafka_partition, kafka_offset, republished"
@@ -115,7 +116,7 @@ def test_a_million_published_rows_do_not_slow_the_queue(database, run):
         fill(database, 500)
         started_s = time.perf_counter()
         rows = take(run, limit=500)
-        run(mark_published, by="one", reports=[Report(row.transaction_id, 0, 1, 0.0) for row in rows])
+        run(mark_published, by="one", reports=[Report(row.transaction_id, 0, 1, 0.0, "c") for row in rows])
         assert len(rows) == 500
         return time.perf_counter() - started_s
 
@@ -136,7 +137,7 @@ def test_marking_is_quick_while_statistics_know_nothing_of_the_backlog(database,
     fill(database, 100_000)
     rows = take(run, limit=500)
     started_s = time.perf_counter()
-    done = run(mark_published, by="one", reports=[Report(row.transaction_id, 0, 1, 0.0) for row in rows])
+    done = run(mark_published, by="one", reports=[Report(row.transaction_id, 0, 1, 0.0, "c") for row in rows])
     run(release, member="one", ids=[row.transaction_id for row in rows])
     took_s = time.perf_counter() - started_s
     database.execute("ALTER TABLE outbox_events RESET (autovacuum_enabled)")
@@ -227,7 +228,7 @@ def test_with_kafka_away_it_says_so_once_claims_nothing_and_leaves_in_order(
         lambda on_error: make_producer(away, "tests", error_cb=on_error, message_timeout_ms=1000), "away", Lanes(3)
     )
     fill(database, 10)
-    worker = Publisher(settings, link, courier, StopFlag())
+    worker = Publisher(settings, link, courier, Cluster(away, "tests"), StopFlag())
     until(lambda: worker.step() or not courier.open, what="noticing that Kafka is away")
     steps, end_s = 0, time.monotonic() + 2.5
     while time.monotonic() < end_s:

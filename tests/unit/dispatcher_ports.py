@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections import deque
+from types import SimpleNamespace
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
@@ -137,6 +138,7 @@ class Log:
         self.slips, self.script, self.asked = set(), deque(), []
         self.on_commit = None
         self.refuse_commits = 0
+        self.cluster_id, self.looks, self.topic_gone, self.gone_told = "one", 0, False, 0
         self.extra = None
         """A message that the next poll brings before any other."""
         self._reports = deque()
@@ -224,6 +226,12 @@ class Log:
     def get_watermark_offsets(self, partition, timeout=None, cached=False):
         log = self.logs[partition.partition]
         return min(log, default=0), max(log, default=-1) + 1
+
+    def list_topics(self, topic, timeout):
+        error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if self.topic_gone else None
+        self.gone_told += self.topic_gone
+        self.looks += 1
+        return SimpleNamespace(cluster_id=self.cluster_id, topics={topic: SimpleNamespace(error=error)})
 
     def close(self):
         self.asked.append(("close",))

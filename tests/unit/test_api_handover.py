@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from services.common.lanes import Lanes
+from services.common.lanes import PROBE_INTERVAL_S, Lanes
 from services.ingestion_api.handover import Handover
 from services.ingestion_api.store import Accepted
 
@@ -17,7 +17,8 @@ class Producer:
         self.on_error = on_error
         self.room = 1_000_000
         self.error = None
-        self.leader = None
+        self.leader = 1
+        self.cluster_id = "one"
         self.taken = []
         self.due = []
 
@@ -36,7 +37,8 @@ class Producer:
         if self.leader is None:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         partition = SimpleNamespace(leader=self.leader)
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: partition})})
+        topics = {topic: SimpleNamespace(error=None, partitions={0: partition})}
+        return SimpleNamespace(cluster_id=self.cluster_id, topics=topics)
 
     def poll(self, timeout_s):
         due, self.due = self.due, []
@@ -54,6 +56,7 @@ def handover():
 
     made = Handover(make, "topic", Lanes(3))
     made.producers = producers
+    made.reports(0)
     return made
 
 
@@ -113,6 +116,7 @@ def test_brokers_that_are_back_are_noticed_without_a_payment(handover, leader, a
     producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert not handover.kafka_answers
     producer.leader = leader
+    handover._asked_s -= PROBE_INTERVAL_S
     handover.reports(0)
     assert handover.kafka_answers is answers
     handover.send(rows(10))
@@ -126,3 +130,33 @@ def test_metadata_is_asked_for_at_most_once_a_second(handover):
     producer.leader = 1
     handover.reports(0)
     assert not handover.kafka_answers
+
+
+def test_before_it_is_known_which_cluster_answers_nothing_is_sent():
+    producers = []
+
+    def make(on_error):
+        producers.append(Producer(on_error))
+        producers[-1].leader = None
+        return producers[-1]
+
+    handover = Handover(make, "topic", Lanes(3))
+    handover.reports(0)
+    handover.send(rows(3))
+    assert producers[0].taken == []
+
+
+def test_what_a_producer_reports_goes_by_the_cluster_it_was_made_for_and_another_cluster_gets_another(handover):
+    """A report of the old cluster that passed for one of the new would be a payment that nobody looks for."""
+    [old] = handover.producers
+    handover.send(rows(2))
+    old.cluster_id = "two"
+    old.report(old.taken[0])
+    handover._asked_s -= 60
+    assert [report.cluster_id for report in handover.reports(0)] == ["one"]
+    handover.send(rows(1, 2))
+    _, new = handover.producers
+    assert [one.key for one in new.taken] == ["2"]
+    new.report(new.taken[0])
+    assert [report.cluster_id for report in handover.reports(0)] == ["two"]
+    assert handover._lanes.in_flight == 0, "what the old one held is waited for no more"

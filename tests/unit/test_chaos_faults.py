@@ -231,11 +231,13 @@ def test_every_fault_is_declared_with_words_and_targets():
         "freeze",
         "thaw",
         "crash-point",
+        "wipe-kafka",
         "merchant",
     }
     for name, kind in CATALOGUE.items():
         assert kind.summary
         few = {"merchant": ("merchant-server",), "crash-point": (*API_REPLICAS, "outbox-publisher", "dispatcher")}
+        few["wipe-kafka"] = ("kafka",)
         assert kind.targets == few.get(name, MEMBERS)
 
 

@@ -348,3 +348,27 @@ def test_a_consumer_thread_that_dies_ends_the_process(world):
     one.log.script.append(die)
     wait_until(lambda: one.sink.sentences)
     assert "the Kafka consumer failed" in one.sink.sentences[0]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("services.dispatcher.cluster.INTERVAL_S", 0.02)
+
+
+def test_another_cluster_that_answers_ends_the_process_saying_so(world, impatient):
+    log = Log({0: records(0)})
+    one = world(log)
+    wait_until(lambda: log.looks)
+    log.cluster_id = "two"
+    wait_until(lambda: one.sink.sentences)
+    assert one.sink.sentences[0] == "Kafka was made anew (cluster two, before one): beginning anew"
+
+
+def test_a_topic_that_is_gone_ends_the_process_but_not_at_the_first_look(world, impatient):
+    """A broker that has just started may not have heard of the topic yet."""
+    log = Log({0: records(0)})
+    one = world(log)
+    log.topic_gone = True
+    wait_until(lambda: one.sink.sentences)
+    assert "is gone: beginning anew" in one.sink.sentences[0]
+    assert log.gone_told >= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,8 @@ _JVM_FLAGS: Final = (
 )
 """Three brokers beside everything else on a small machine: small heaps, one collector thread, the quick compiler."""
 _FORMAT_TIMEOUT_S: Final = 120
+_PARTITION_FOLDER: Final = re.compile(r"(?!__cluster_metadata-).+-\d+")
+"""A topic's partition in a broker's data; the quorum's own log is none."""
 _TRAINING_TIMEOUT_S: Final = 90
 
 
@@ -86,9 +89,22 @@ class Broker:
 
     def format(self, cluster_id: str) -> None:
         """Formats the brokers that were not yet, side by side. Raises StackError with what Kafka said."""
-        new = [member for member in BROKERS if not (self.folder / member / "data" / "meta.properties").is_file()]
+        new = [member for member in BROKERS if not is_formatted(self.folder / member)]
         with ThreadPoolExecutor(len(BROKERS)) as pool:
             list(pool.map(lambda member: self._format_one(self.folder / member, cluster_id), new))
+
+    def unformat(self) -> None:
+        """Takes from the brokers, which must be down, what makes their data theirs; the next `format` deletes it.
+
+        All of them first: half of a wipe must not leave some that still count as formatted.
+        """
+        for member in BROKERS:
+            _meta(self.folder / member).unlink(missing_ok=True)
+
+    def partitions_held(self) -> int:
+        """How many copies of partitions, of any topic, lie in the brokers' folders."""
+        folders = (entry for member in BROKERS for entry in (self.folder / member / "data").iterdir())
+        return sum(_PARTITION_FOLDER.fullmatch(entry.name) is not None for entry in folders)
 
     def _format_one(self, home: Path, cluster_id: str) -> None:
         shutil.rmtree(home / "data", ignore_errors=True)  # half a format, from an `up` that was interrupted
@@ -145,6 +161,15 @@ class Broker:
             process.wait(_TRAINING_TIMEOUT_S)
         if not fresh.is_file():
             raise StackError("Java wrote no class cache")
+
+
+def is_formatted(home: Path) -> bool:
+    """Whether the broker whose folder this is has been formatted."""
+    return _meta(home).is_file()
+
+
+def _meta(home: Path) -> Path:
+    return home / "data" / "meta.properties"
 
 
 def _wait_started(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from control_room.stack.local import bringup, errands, faults, plan, postgres, record, takedown, views
+from control_room.stack.local import bringup, errands, faults, kafka_wipe, plan, postgres, record, takedown, views
 from control_room.stack.local.layout import Layout
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.record import StackRecord
@@ -18,6 +18,7 @@ from control_room.stack.local.supervision import Supervisor
 from control_room.stack.runtime import (
     MEMBERS,
     Endpoints,
+    FreshKafka,
     MemberStatus,
     Narrate,
     NotRunningError,
@@ -108,7 +109,23 @@ class LocalRuntime:
 
     def start(self, members: Iterable[str]) -> None:
         """Starts members that are down; returns when their processes run."""
-        faults.start(self.layout, self._supervisor, known(members))
+        wanted = known(members)
+        if kafka_wipe.unformatted(self.layout, wanted):
+            kafka_wipe.make_good(self._running_plan())
+        faults.start(self.layout, self._supervisor, wanted)
+
+    def wipe_kafka(self) -> FreshKafka:
+        """Makes Kafka anew; its brokers stay down until started."""
+        with self._locked("wipe Kafka"):
+            return kafka_wipe.wipe(self._running_plan(), self._supervisor)
+
+    def _running_plan(self) -> plan.Plan:
+        found = self._plan_of_running(lambda _: None)
+        if found is None:
+            raise NotRunningError(
+                f"no stack is running with its state in {self.layout.state}; start one with `bruce-control up`"
+            )
+        return found
 
     def stop(self, members: Iterable[str]) -> None:
         """Ends members in order, one after the other; they stay down."""

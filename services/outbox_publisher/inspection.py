@@ -1,0 +1,138 @@
+"""Now and then: does Kafka still hold what was published? Rows whose records are gone are put back, and go out again.
+
+Gone are all records of another cluster than the one that answers (Kafka was made anew), and those at offsets that their
+partition does not have: beyond its end (an unclean loss) or below its start (retention). Topics that are missing are
+made on the way.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from services.common.postgres import Connection
+from services.outbox_publisher import batches, metrics
+from services.outbox_publisher.batches import PutBack
+from services.outbox_publisher.cluster import Cluster, Seen
+from services.outbox_publisher.courier import Courier
+
+log = logging.getLogger(__name__)
+INTERVAL_S: Final = 2.0
+"""Between two looks: how late the rows of a Kafka that was made anew set out again."""
+_AWAY_INTERVAL_S: Final = 5.0
+"""Likewise while no broker answers: the loop waits for each look."""
+_SLICE_S: Final = 0.3
+"""How long one look may write: publishing and marking go on in between."""
+_ROWS: Final = 2000
+"""Per statement: well below the deadline of one on a slow disk."""
+_STALE_S: Final = 5.0
+"""An answer older than this decides nothing: the process may have been frozen since, and the cluster be another."""
+
+
+Run = Callable[[Callable[[Connection], Any]], Any]
+"""Runs a statement's function on the publisher's connection. Raises psycopg.Error."""
+
+
+class Inspection:
+    """The publisher's looks at Kafka. Not for several threads."""
+
+    def __init__(self, cluster: Cluster, courier: Courier, run: Run) -> None:
+        self._cluster = cluster
+        self._courier = courier
+        self._run = run
+        self._look_at_s = 0.0
+        self._looked_s = 0.0
+        self._settled_to = 0
+        self._backfilled = False
+        self._rows: dict[str, int] = {}
+        """Rows put back and not told yet, by reason."""
+
+    def look(self) -> None:
+        """Looks where it is time to. Raises psycopg.Error, TopicError."""
+        if time.monotonic() < self._look_at_s:
+            return
+        seen = self._cluster.look()
+        self._looked_s = time.monotonic()
+        self._look_at_s = self._looked_s + (_AWAY_INTERVAL_S if seen is None else INTERVAL_S)
+        if seen is None:
+            return
+        if not seen.complete:
+            # Without the topics nothing can be sent, nor can anything be said of offsets: at the next look.
+            self._look_at_s = self._looked_s + INTERVAL_S / 2
+            log.warning("topics are missing, making them cluster=%s", seen.cluster_id)
+            if not self._cluster.make_topics():
+                return
+        before = self._courier.cluster_id
+        if seen.cluster_id != before:
+            if before:
+                log.warning(
+                    "Kafka was made anew: another cluster answers cluster=%s before=%s", seen.cluster_id, before
+                )
+            self._courier.belong_to(seen.cluster_id)
+        self._compare(seen)
+
+    def _compare(self, seen: Seen) -> None:
+        until_s = time.monotonic() + _SLICE_S
+        done = self._put_back(
+            "cluster", until_s, partial(batches.put_back_of_other_clusters, cluster_id=seen.cluster_id)
+        )
+        done = done and self._compare_offsets(seen, until_s)
+        if not done:
+            self._look_at_s = 0.0  # more is to be put back: go on in the next round
+            return
+        self._tell(seen.cluster_id)
+        self._settle(until_s)
+        if not self._backfilled:
+            self._backfilled = bool(self._run(partial(batches.backfill, cluster_id=seen.cluster_id, limit=_ROWS)))
+            self._look_at_s = self._look_at_s if self._backfilled else time.monotonic() + _SLICE_S
+
+    def _compare_offsets(self, seen: Seen, until_s: float) -> bool:
+        newest = self._run(batches.newest)  # before the ends: see `put_back_beyond`
+        if not newest:
+            return True
+        starts, ends = self._cluster.bounds(seen.partitions)
+        self._looked_s = time.monotonic()
+        looks = [partial(batches.put_back_beyond, partition=partition, end=end) for partition, end in ends.items()] + [
+            partial(batches.put_back_below, partition=partition, start=start) for partition, start in starts.items()
+        ]
+        return all(
+            self._put_back("offset", until_s, partial(look, cluster_id=seen.cluster_id, newest=newest))
+            for look in looks
+        )
+
+    def _put_back(self, reason: str, until_s: float, work: Callable[..., PutBack]) -> bool:
+        """Repeats `work` until nothing is left; False where its time is over before."""
+        while True:
+            now_s = time.monotonic()
+            if now_s - self._looked_s > _STALE_S:
+                return False
+            done = self._run(partial(work, limit=_ROWS))
+            if done.rows:
+                metrics.PUT_BACK.labels(reason).inc(done.rows)
+                self._rows[reason] = self._rows.get(reason, 0) + done.rows
+            if not done.batches:
+                return True
+            if time.monotonic() > until_s:
+                return False
+
+    def _tell(self, cluster_id: str) -> None:
+        for reason, rows in self._rows.items():
+            log.warning(_WORDS[reason], rows, cluster_id)
+        self._rows.clear()
+
+    def _settle(self, until_s: float) -> None:
+        """Forgets what is delivered: as long as that gets on, else a little with each look."""
+        while True:
+            last, forgotten = self._run(partial(batches.settle, after=self._settled_to, limit=_ROWS))
+            self._settled_to = last or 0
+            if not forgotten or last is None or time.monotonic() > until_s:
+                return
+
+
+_WORDS: Final = {
+    "cluster": "rows published to a Kafka that is gone, and not delivered, are published again rows=%d cluster=%s",
+    "offset": "rows whose record is gone from Kafka, and not delivered, are published again rows=%d cluster=%s",
+}

@@ -1,0 +1,165 @@
+"""Kafka lost with all that lay in it, and made anew: whatever was accepted arrives, and nobody has to do anything."""
+
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+from control_room.chaos.injection import apply_fault
+from control_room.chaos.wipe_kafka import WipeKafka
+from services.common.event import canonical_bytes
+from services.common.signing import Secrets
+from tests.integration.conftest import clean_environment
+from tests.integration.fixtures_api import event
+from tests.integration.fixtures_stores import until
+
+WAIT_S = 180
+
+
+@pytest.fixture(scope="module")
+def own(make_stack):
+    settings = {
+        "FAILURE_RATE": "0",
+        "RETRY_BACKOFF_SEC": "0.2",
+        "RETRY_PAUSE_SECONDS": "5",
+        "PROBE_INTERVAL_SECONDS": "0.5",
+        "OUTBOX_GRACE_SEC": "1",
+    }
+    runtime = make_stack(environ=clean_environment(**settings))
+    runtime.up(print)
+    return runtime
+
+
+class Pipeline:
+    def __init__(self, runtime):
+        self.runtime = runtime
+        self._where = runtime.endpoints()
+        self._secrets = Secrets.parse(runtime.secret())
+
+    def merchant(self, mode):
+        requests.put(f"{self._where.merchant_url}/admin/behaviour", json={"mode": mode}, timeout=10).raise_for_status()
+
+    def pay(self, count):
+        ids = []
+        with requests.Session() as session:
+            for _ in range(count):
+                one = event(str(uuid.uuid4()))
+                body = canonical_bytes(one)
+                signed = {"X-HMAC-Signature": self._secrets.sign(body), "Content-Type": "application/json"}
+                answer = session.post(f"{self._where.api_url}/events", data=body, headers=signed, timeout=20)
+                assert answer.status_code == 201
+                ids.append(one["Transaction ID"])
+        return ids
+
+    def count(self, query, ids):
+        with psycopg.connect(self._where.postgres_conninfo) as connection:
+            return connection.execute(f"SELECT count(*) FROM {query}", [ids]).fetchone()[0]
+
+    def published(self, ids):
+        return self.count("outbox_events WHERE transaction_id = ANY(%s::uuid[]) AND published_at IS NOT NULL", ids)
+
+    def delivered(self, ids):
+        return self.count("deliveries WHERE transaction_id = ANY(%s::uuid[]) AND state = 'delivered'", ids)
+
+    def log_text(self, member):
+        return "".join(Path(one).read_text() for one in self.runtime.log_paths(member))
+
+    def until_published(self, ids):
+        until(lambda: self.published(ids) == len(ids), WAIT_S, "every row published")
+
+    def until_delivered(self, ids):
+        until(lambda: self.delivered(ids) == len(ids), WAIT_S, "every payment delivered")
+
+
+@pytest.fixture
+def pipeline(own):
+    made = Pipeline(own)
+    yield made
+    made.merchant("normal")
+    own.up(print)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "faults.jsonl"
+
+
+def wipe(pipeline, journal):
+    record = apply_fault(pipeline.runtime, WipeKafka.name, "kafka", [journal])
+    assert record.evidence.ok, record.evidence.facts
+    assert record.evidence.facts["partitions_held"] == 0
+    assert record.evidence.facts["cluster"] != record.evidence.facts["cluster_before"]
+    return record.evidence.facts
+
+
+def test_what_lay_in_kafka_undelivered_is_published_again_and_arrives(pipeline, journal):
+    pipeline.merchant("outage")
+    ids = pipeline.pay(60)
+    pipeline.until_published(ids)
+    facts = wipe(pipeline, journal)
+    later = pipeline.pay(20)
+    told = f"published again rows=60 cluster={facts['cluster']}"
+    until(lambda: told in pipeline.log_text("outbox-publisher"), WAIT_S, "the line with the count")
+    pipeline.merchant("normal")
+    pipeline.until_delivered([*ids, *later])
+    assert f"Kafka was made anew (cluster {facts['cluster']}" in pipeline.log_text("dispatcher")
+
+
+def test_payments_reach_kafka_at_once_again_and_are_noted_under_the_new_cluster(pipeline, journal):
+    cluster = wipe(pipeline, journal)["cluster"]
+    pipeline.merchant("outage")
+    until(lambda: api_published(pipeline), WAIT_S, "a payment that a replica itself published")
+    noted = "published_batches WHERE cluster_id = %s"
+    until(lambda: pipeline.count(noted, cluster) > 0, WAIT_S, "a batch of the new cluster")
+    assert pipeline.count("published_batches WHERE cluster_id <> %s", cluster) == 0
+
+
+def api_published(pipeline):
+    ids = pipeline.pay(3)
+    by_api = "outbox_events WHERE transaction_id = ANY(%s::uuid[]) AND published_by LIKE 'ingestion-api-%%'"
+    until(lambda: pipeline.published(ids) == 3, WAIT_S, "three rows published")
+    return pipeline.count(by_api, ids)
+
+
+def test_with_the_publisher_dead_meanwhile_it_is_made_good_when_it_is_back(pipeline, journal):
+    """The topics are made by the dispatcher then, and replicas publish to the new cluster before anybody looks back."""
+    pipeline.merchant("outage")
+    ids = pipeline.pay(30)
+    pipeline.until_published(ids)
+    pipeline.runtime.kill(["outbox-publisher"])
+    wipe(pipeline, journal)
+    pipeline.merchant("normal")
+    fresh = []
+    until(
+        lambda: fresh.extend(pipeline.pay(1)) or pipeline.delivered(fresh), WAIT_S, "a payment past the dead publisher"
+    )
+    pipeline.runtime.start(["outbox-publisher"])
+    pipeline.until_delivered([*ids, *fresh])
+
+
+def test_topics_that_vanish_in_the_same_cluster_come_back_by_themselves(pipeline):
+    from services.common.kafka import make_admin
+    from services.common.settings import KafkaSettings
+
+    where = pipeline.runtime.endpoints()
+    settings = KafkaSettings(kafka_bootstrap_servers=where.kafka_bootstrap, kafka_topic=where.kafka_topic)
+    pipeline.merchant("outage")
+    ids = pipeline.pay(30)
+    pipeline.until_published(ids)
+    for future in make_admin(settings, "tests").delete_topics([settings.kafka_topic, settings.dead_topic]).values():
+        future.result(20)
+    until(lambda: pipeline.published(ids) < len(ids), WAIT_S, "rows that are put back")
+    pipeline.merchant("normal")
+    pipeline.until_delivered([*ids, *pipeline.pay(5)])
+
+
+def test_a_wipe_that_was_interrupted_is_finished_by_the_start_of_a_broker(pipeline, own):
+    before = own._record().cluster_id
+    own.wipe_kafka()
+    for broker in ("kafka-1", "kafka-2"):
+        (own.layout.kafka_dir / broker / "data" / "meta.properties").unlink()
+    own.start(["kafka-1", "kafka-2", "kafka-3"])
+    assert own._record().cluster_id != before
+    pipeline.until_delivered(pipeline.pay(10))
