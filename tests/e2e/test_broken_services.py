@@ -11,7 +11,7 @@ import pytest
 from control_room.exit_codes import LOST, UNKNOWN
 from control_room.stack.runtime import API_REPLICAS
 from tests.e2e.conftest import QUICK, Bruce, wait_for
-from tests.e2e.test_kill_each_member import replay_under_way
+from tests.e2e.test_replay_proven import replay_under_way
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAIN_S = 20

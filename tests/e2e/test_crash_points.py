@@ -8,7 +8,7 @@ import pytest
 
 from services.common.crash import POINTS
 from tests.e2e.conftest import QUICK, Bruce, wait_for
-from tests.e2e.test_kill_each_member import proven, replay_under_way
+from tests.e2e.test_replay_proven import proven, replay_under_way
 
 
 @pytest.fixture(scope="module")

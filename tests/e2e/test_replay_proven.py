@@ -1,10 +1,8 @@
-"""The promise itself: kill -9 of any member under load loses nothing."""
+"""What a replay through a whole stack comes to, and what its verdict is worth afterwards."""
 
 import json
 
-import pytest
-
-from control_room.stack.runtime import BROKERS, MEMBERS
+from control_room.stack.runtime import BROKERS
 from tests.e2e.conftest import wait_for
 
 EVENTS = 240
@@ -35,18 +33,6 @@ def proven(bruce, run):
     }
     assert verdict["arithmetic"]["accepted"] == EVENTS
     return verdict
-
-
-@pytest.mark.parametrize("member", MEMBERS)
-def test_kill_nine_of_any_member_under_load_loses_nothing(calm, member):
-    replay, run = replay_under_way(calm)
-    killed = calm.json("chaos", "kill", member, "--run", str(run))
-    calm.json("chaos", "start", member, "--run", str(run))
-    out, err = replay.communicate(timeout=120)
-    assert replay.returncode == 0, out + err
-    verdict = proven(calm, run)
-    assert killed[0]["ok"], killed
-    assert [fault["name"] for fault in verdict["faults"]] == ["kill", "start"]
 
 
 def test_with_every_broker_dead_payments_are_accepted_and_arrive_later(calm):
