@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from control_room.chaos.crash_point import CrashPoint
@@ -11,6 +12,7 @@ from control_room.chaos.faults import Fault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.wipe_kafka import WipeKafka
+from control_room.stack.runtime import NotRunningError, Runtime
 
 CATALOGUE: Final[Mapping[str, type[Fault]]] = {
     fault.name: fault
@@ -34,6 +36,20 @@ def make(name: str, target: str, params: Mapping[str, Any]) -> Fault:
 def remake(name: str, target: str, facts: Mapping[str, Any]) -> Fault:
     """A fault from its journal line. Raises FaultError where this version knows no such fault."""
     return _kind(name)(target, facts)
+
+
+def unavailable(runtime: Runtime, names: Iterable[str] = CATALOGUE) -> dict[str, str]:
+    """Those of `names` that this platform or this stack cannot do, and why.
+
+    While no stack is up, what depends on how it was started is left out: the next one may be started so.
+    """
+    reasons = {}
+    for name in names:
+        with suppress(NotRunningError):
+            reason = _kind(name).unavailable(runtime)
+            if reason is not None:
+                reasons[name] = reason
+    return reasons
 
 
 def _kind(name: str) -> type[Fault]:

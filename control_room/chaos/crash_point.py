@@ -46,6 +46,17 @@ class CrashPoint(Crash):
     name = "crash-point"
     summary = "ends the member at a named line of its code (the stack needs CRASH_POINTS=1); it comes back by itself"
     targets = tuple(member for members in _MEMBERS.values() for member in members)
+    takes = True
+
+    @classmethod
+    def unavailable(cls, runtime: Runtime) -> str | None:
+        """The services have their crash points only where the stack was started so."""
+        if runtime.crash_points() is not None:
+            return None
+        return (
+            "the services have no crash points in this stack; take it down and start it with "
+            "`CRASH_POINTS=1 bruce-control up`"
+        )
 
     @classmethod
     def at(cls, target: str, params: Mapping[str, Any]) -> CrashPoint:
@@ -65,13 +76,7 @@ class CrashPoint(Crash):
     def prepare(self, runtime: Runtime) -> None:
         """Remembers the process, and how often it had ended by itself."""
         super().prepare(runtime)
-        folder = runtime.crash_points()
-        if folder is None:
-            raise FaultError(
-                "the services have no crash points in this stack; take it down and start it with "
-                "`CRASH_POINTS=1 bruce-control up`"
-            )
-        self.facts.update(folder=str(folder), restarts=member_status(runtime, self.target).restarts)
+        self.facts.update(folder=str(runtime.crash_points()), restarts=member_status(runtime, self.target).restarts)
         if self._arm_file().exists():
             raise FaultError(f"{self.facts['point']} is armed in {self.target} already; heal it first")
 

@@ -32,6 +32,8 @@ class Fault(ABC):
     """The members it can hit."""
     lasting: ClassVar[bool] = True
     """Whether it stays until it is healed; one that is not lasting is over once its effect was seen."""
+    takes: ClassVar[bool] = False
+    """Whether it takes parameters."""
     closes: ClassVar[frozenset[str]] = frozenset()
     """Names of lasting faults on the same member that end when this one took effect."""
 
@@ -41,6 +43,15 @@ class Fault(ABC):
             raise FaultError(f"{self.name} cannot hit {target}; it can hit {', '.join(self.targets)}")
         self.target = target
         self.facts: dict[str, Any] = dict(facts or {})
+
+    @classmethod
+    def unavailable(cls, runtime: Runtime) -> str | None:
+        """Why this platform, this runtime or the stack that is up cannot do it, in a sentence; None where it can.
+
+        Raises NotRunningError where that depends on the stack, and there is none.
+        """
+        del runtime
+        return None
 
     @abstractmethod
     def prepare(self, runtime: Runtime) -> None:

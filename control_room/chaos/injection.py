@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from control_room.chaos.catalogue import make, remake
-from control_room.chaos.errors import FaultError, JournalError
+from control_room.chaos.errors import FaultError, JournalError, UnavailableError
 from control_room.chaos.faults import MERCHANT, Fault
 from control_room.chaos.journal import Journals
 from control_room.chaos.live import LiveState
@@ -65,7 +65,7 @@ class HealRecord:
 def preview_fault(runtime: Runtime, name: str, target: str, **params: Any) -> str:
     """What the fault would hit now, in a sentence. Raises FaultError or StackError as `apply_fault`."""
     fault = make(name, target, params)
-    fault.prepare(runtime)
+    _prepare(runtime, fault)
     return fault.preview(LiveState(runtime))
 
 
@@ -94,6 +94,7 @@ def apply_faults(
         params: what the fault takes; a merchant's behaviour its fields.
 
     Raises:
+        UnavailableError: this platform or this stack cannot do it.
         FaultError: no such fault or target, it would do nothing, it was refused, or it cannot be journalled. Targets
             before the one that was refused stay hit, and are journalled.
         NotRunningError: there is no stack.
@@ -103,13 +104,20 @@ def apply_faults(
     books = Journals.of(journals)
     faults = [make(name, target, params) for target in dict.fromkeys(targets)]
     for fault in faults:
-        fault.prepare(runtime)
+        _prepare(runtime, fault)
     expected = _expected(runtime, faults)
     under_way = [
         _announce_and_apply(runtime, fault, expect, books, meant or {})
         for fault, expect in zip(faults, expected, strict=True)
     ]
     return [_seen(runtime, each, books) for each in under_way]
+
+
+def _prepare(runtime: Runtime, fault: Fault) -> None:
+    reason = fault.unavailable(runtime)
+    if reason is not None:
+        raise UnavailableError(f"{fault.name} is not available here: {reason}")
+    fault.prepare(runtime)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class MerchantBehaviour(Fault):
     name = "merchant"
     summary = "changes how the merchant behaves; the heal restores what was before"
     targets = (MERCHANT,)
+    takes = True
 
     @classmethod
     def changing(cls, target: str, changes: Mapping[str, Any]) -> MerchantBehaviour:

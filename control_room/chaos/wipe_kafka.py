@@ -35,9 +35,13 @@ class WipeKafka(Fault):
 
     _fresh: FreshKafka | None = None
 
+    @classmethod
+    def unavailable(cls, runtime: Runtime) -> str | None:
+        """Not every runtime can."""
+        return None if isinstance(runtime, WipesKafka) else f"the runtime {runtime.name} cannot make Kafka anew"
+
     def prepare(self, runtime: Runtime) -> None:
-        """Remembers which cluster it is. Raises FaultError where Kafka does not tell, or the runtime cannot do it."""
-        _able(runtime)
+        """Remembers which cluster it is. Raises FaultError where Kafka does not tell."""
         cluster_id, _ = _asked(_client(runtime))
         if not cluster_id:
             raise FaultError("Kafka does not answer, so nobody could tell that another cluster is there afterwards")
@@ -55,7 +59,9 @@ class WipeKafka(Fault):
 
     def apply(self, runtime: Runtime) -> None:
         """Wipes it and starts the brokers."""
-        self._fresh = _able(runtime).wipe_kafka()
+        if not isinstance(runtime, WipesKafka):
+            raise FaultError(f"the runtime {runtime.name} cannot make Kafka anew")
+        self._fresh = runtime.wipe_kafka()
         runtime.start(BROKERS)
 
     def evidence(self, runtime: Runtime) -> Evidence:
@@ -93,14 +99,6 @@ class WipeKafka(Fault):
             return Evidence(brokers == len(BROKERS), {"cluster": cluster_id, "brokers": brokers})
 
         return wait_for(look, ANSWER_DEADLINE_S)
-
-
-def _able(runtime: Runtime) -> WipesKafka:
-    if not isinstance(runtime, WipesKafka):
-        raise FaultError(
-            f"{WipeKafka.name} is not available with the runtime {runtime.name}: it cannot make Kafka anew"
-        )
-    return runtime
 
 
 def _client(runtime: Runtime) -> AdminClient:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from control_room.chaos.catalogue import CATALOGUE
+from control_room.chaos.catalogue import CATALOGUE, unavailable
 from control_room.chaos.crash_point import WITHIN_S, CrashPoint, members_of
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
@@ -182,17 +182,20 @@ def crash_point(point: str, member: str | None, within: float, **options: Any) -
 @stack_options
 @json_option
 def list_faults(state: Path | None, runtime_name: str | None, as_json: bool) -> None:
-    """The faults there are, and those that are open."""
+    """The faults there are, those that are not available here with the reason, and those that are open."""
     from rich.console import Console
     from rich.table import Table
 
     from control_room.chaos.open_faults import open_faults
 
-    del runtime_name
     with explained():
         still = open_faults(resolve_state_dir(state) / "faults.jsonl")
+        impossible = unavailable(runtime_of(state, runtime_name))
     if as_json:
-        known = {name: {"summary": fault.summary, "targets": list(fault.targets)} for name, fault in CATALOGUE.items()}
+        known = {
+            name: {"summary": fault.summary, "targets": list(fault.targets), "unavailable": impossible.get(name)}
+            for name, fault in CATALOGUE.items()
+        }
         print_json({"faults": known, "open": [fault.to_json() for fault in still]})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -202,6 +205,8 @@ def list_faults(state: Path | None, runtime_name: str | None, as_json: bool) -> 
         on = "any member" if fault.targets == MEMBERS else ", ".join(fault.targets)
         table.add_row(name, fault.summary, on)
     Console().print(table)
+    for name, reason in impossible.items():
+        click.echo(f"not available here: {name}: {reason}")
     for each in still:
         click.echo(f"open: fault {each.number} {each.name} {each.target}: {each.expect}")
     if not still:

@@ -20,7 +20,7 @@ from control_room.replay.options import new_seed
 from control_room.scenarios import matrix as tables
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, ScenarioError, find, load, shipped
-from control_room.scenarios.result import ScenarioResult
+from control_room.scenarios.result import UNAVAILABLE, Result, UnavailableScenario, exit_code
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import Runtime
 from control_room.stack.select import resolve_state_dir
@@ -85,7 +85,7 @@ def _stack(state: Path | None, runtime_name: str | None, keep: bool, line: LiveL
         yield runtime, resolve_state_dir(state)
 
 
-def _one(runtime: Runtime, state_dir: Path, scenario: Scenario, seed: int | None, line: LiveLine) -> ScenarioResult:
+def _one(runtime: Runtime, state_dir: Path, scenario: Scenario, seed: int | None, line: LiveLine) -> Result:
     def look(arithmetic: Arithmetic) -> None:
         line.show(arithmetic.line(), arithmetic.delivered / scenario.load.payments)
 
@@ -103,7 +103,7 @@ def run(
     keep: bool,
     as_json: bool,
 ) -> int:
-    """Runs one scenario, `repeat` times; the first exit code that is not 0."""
+    """Runs one scenario, `repeat` times; the first exit code that is not 0. One that is not available is told once."""
     return _run([_load(given)] * repeat, state, runtime_name, seed=seed, keep=keep, as_json=as_json)
 
 
@@ -136,20 +136,25 @@ def _run(
     keep: bool,
     as_json: bool,
 ) -> int:
-    results = []
+    results: list[Result] = []
     with LiveLine() as line, _stack(state, runtime_name, keep, line) as (runtime, state_dir):
         for number, scenario in enumerate(chosen):
             own = None if seed is None else seed + number
             results.append(_one(runtime, state_dir, scenario, own, line))
+            if isinstance(results[-1], UnavailableScenario):
+                break
     for result in results:
         if as_json:
             print_json(result.to_json())
+            continue
+        if isinstance(result, UnavailableScenario):
+            click.echo(f"{result.scenario.name} {UNAVAILABLE}: {result.why}")
             continue
         click.echo(summary(result.verdict, str(result.run_dir)))
         if not result.passed:
             click.echo(f"  {result.scenario.name} FAILED: {result.why}")
         click.echo(f"  seed {result.seed}, worst outage for a client {result.measures.worst_outage_s:.1f} s")
-    return next((result.exit_code for result in results if result.exit_code), 0)
+    return exit_code(results)
 
 
 def matrix(
@@ -171,7 +176,7 @@ def matrix(
         results = tables.run_all(
             chosen,
             lambda scenario: _one(runtime, state_dir, scenario, seed, line),
-            lambda result: line.say(f"{'PASSED' if result.passed else 'FAILED'} {result.scenario.name} {result.why}"),
+            lambda result: line.say(f"{_word(result)} {result.scenario.name} {result.why}"),
         )
     try:
         tables.write(results, markdown_to=markdown_to, junit_to=junit_to)
@@ -181,10 +186,16 @@ def matrix(
         print_json(tables.to_json(results))
     else:
         _print(results)
-    return next((result.exit_code for result in results if result.exit_code), 0)
+    return exit_code(results)
 
 
-def _print(results: Sequence[ScenarioResult]) -> None:
+def _word(result: Result) -> str:
+    if isinstance(result, UnavailableScenario):
+        return UNAVAILABLE.upper()
+    return "PASSED" if result.passed else "FAILED"
+
+
+def _print(results: Sequence[Result]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(tables.COLUMNS):
         table.add_column(name, justify="left" if number < 2 else "right")
@@ -192,5 +203,5 @@ def _print(results: Sequence[ScenarioResult]) -> None:
         table.add_row(*tables.row(result))
     Console().print(table)
     for result in results:
-        if not result.passed:
+        if not result.passed and not isinstance(result, UnavailableScenario):
             click.echo(f"{result.scenario.name}: {result.why}")

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from control_room.scenarios.model import Scenario
-from control_room.scenarios.result import ScenarioResult
+from control_room.scenarios.result import UNAVAILABLE, Result, ScenarioResult, UnavailableScenario
 
 COLUMNS = (
     "scenario",
@@ -23,8 +23,11 @@ COLUMNS = (
 )
 
 
-def row(result: ScenarioResult) -> tuple[str, ...]:
-    """One line of the table."""
+def row(result: Result) -> tuple[str, ...]:
+    """One line of the table; of one that could not be run, the reason stands in place of a verdict."""
+    if isinstance(result, UnavailableScenario):
+        name, verdict = result.scenario.name, f"{UNAVAILABLE}: {result.why}"
+        return (name, verdict, *["-"] * (len(COLUMNS) - 2))
     found = result.measures
     return (
         result.scenario.name,
@@ -43,23 +46,28 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def markdown(results: Iterable[ScenarioResult]) -> str:
+def markdown(results: Iterable[Result]) -> str:
     """The table as Markdown."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    lines += [f"| {' | '.join(row(result))} |" for result in results]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row(result))} |" for result in results]
     return "\n".join(lines) + "\n"
 
 
-def junit(results: Sequence[ScenarioResult]) -> str:
-    """JUnit XML: one test case per scenario."""
+def junit(results: Sequence[Result]) -> str:
+    """JUnit XML: one test case per scenario; one that could not be run is skipped, with the reason."""
+    ran = [result for result in results if isinstance(result, ScenarioResult)]
     suite = ElementTree.Element(
         "testsuite",
         name="bruce-control matrix",
         tests=str(len(results)),
-        failures=str(sum(not result.passed for result in results)),
+        failures=str(sum(not result.passed for result in ran)),
+        skipped=str(len(results) - len(ran)),
     )
     for result in results:
         case = ElementTree.SubElement(suite, "testcase", classname="scenario", name=result.scenario.name)
+        if isinstance(result, UnavailableScenario):
+            ElementTree.SubElement(case, "skipped", message=f"{UNAVAILABLE}: {result.why}")
+            continue
         if not result.passed:
             failure = ElementTree.SubElement(case, "failure", message=result.verdict.outcome.value)
             failure.text = result.why
@@ -68,8 +76,8 @@ def junit(results: Sequence[ScenarioResult]) -> str:
 
 
 def run_all(
-    chosen: Sequence[Scenario], run: Callable[[Scenario], ScenarioResult], on_result: Callable[[ScenarioResult], None]
-) -> list[ScenarioResult]:
+    chosen: Sequence[Scenario], run: Callable[[Scenario], Result], on_result: Callable[[Result], None]
+) -> list[Result]:
     """Runs one after the other; a failed one does not keep the next from running."""
     results = []
     for scenario in chosen:
@@ -79,7 +87,7 @@ def run_all(
     return results
 
 
-def write(results: Sequence[ScenarioResult], *, markdown_to: Path | None, junit_to: Path | None) -> None:
+def write(results: Sequence[Result], *, markdown_to: Path | None, junit_to: Path | None) -> None:
     """Writes the files that were asked for. Raises OSError."""
     if markdown_to is not None:
         markdown_to.write_text(markdown(results), encoding="utf-8")
@@ -87,6 +95,6 @@ def write(results: Sequence[ScenarioResult], *, markdown_to: Path | None, junit_
         junit_to.write_text(junit(results), encoding="utf-8")
 
 
-def to_json(results: Sequence[ScenarioResult]) -> list[dict[str, Any]]:
+def to_json(results: Sequence[Result]) -> list[dict[str, Any]]:
     """All results as JSON types."""
     return [result.to_json() for result in results]

@@ -16,7 +16,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 import scenarios
 from control_room.chaos.catalogue import CATALOGUE
-from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.durations import seconds
 from control_room.scenarios import conditions, targets
 
@@ -121,7 +120,7 @@ class Step(_Strict):
         for name in self.target or []:
             if not targets.known(name):
                 raise ValueError(f"target: there is no {name}; there are the members and {', '.join(targets.SYMBOLS)}")
-        if self.with_ and fault != MerchantBehaviour.name and "crash" not in fault:
+        if self.with_ and not CATALOGUE[fault].takes:
             raise ValueError(f"{fault} takes nothing")
 
     @property
@@ -164,6 +163,11 @@ class Scenario(_Strict):
     """For the drain, after everything is healed."""
     quick: bool = True
     """Whether `matrix --quick` runs it."""
+
+    @property
+    def faults_named(self) -> list[str]:
+        """The faults it needs, each once, in order."""
+        return list(dict.fromkeys(step.fault for step in self.steps if step.fault is not None))
 
     @property
     def faults_planned(self) -> int:

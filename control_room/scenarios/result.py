@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from control_room.exit_codes import FAILED
 from control_room.replay.progress import Progress
@@ -65,6 +65,30 @@ def measured(verdict: Verdict, summary: Progress) -> Measures:
 
 
 @dataclass(frozen=True, slots=True)
+class UnavailableScenario:
+    """A scenario that was not run, because this platform or this stack cannot do one of its faults.
+
+    Neither passed nor failed: it proves nothing, and nothing is wrong.
+    """
+
+    scenario: Scenario
+    why: str
+    """Which fault, and why it cannot be done."""
+    passed: ClassVar[bool] = False
+    exit_code: ClassVar[int] = FAILED
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "scenario": self.scenario.name,
+            "proves": self.scenario.proves,
+            "passed": self.passed,
+            "unavailable": True,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioResult:
     """A scenario that was run."""
 
@@ -109,3 +133,20 @@ class ScenarioResult:
             "duplicates": dict(self.verdict.duplicates),
             "classes": dict(self.verdict.classes),
         }
+
+
+Result = ScenarioResult | UnavailableScenario
+"""What became of a scenario that was asked for."""
+UNAVAILABLE: Final = "unavailable"
+"""The word for it."""
+
+
+def exit_code(results: Sequence[Result]) -> int:
+    """That of the first that was run and did not pass; where none could be run, that of an action not carried out.
+
+    Beside others that passed, one that is not available is told, and fails nothing.
+    """
+    ran = [result for result in results if isinstance(result, ScenarioResult)]
+    if not ran:
+        return FAILED if results else 0
+    return next((result.exit_code for result in ran if result.exit_code), 0)

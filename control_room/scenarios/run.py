@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from control_room.chaos.catalogue import unavailable
 from control_room.chaos.errors import FaultError
 from control_room.chaos.injection import HealRecord, apply_faults, heal
 from control_room.chaos.journal import journal_paths
@@ -21,7 +22,14 @@ from control_room.runs.behaviour import failure_rate
 from control_room.runs.prove import prove
 from control_room.scenarios import conditions, targets
 from control_room.scenarios.model import Scenario, Step
-from control_room.scenarios.result import ScenarioResult, StepOutcome, measured
+from control_room.scenarios.result import (
+    UNAVAILABLE,
+    Result,
+    ScenarioResult,
+    StepOutcome,
+    UnavailableScenario,
+    measured,
+)
 from control_room.stack.runtime import Runtime, StackError
 from control_room.tracking.evidence import RunFollower
 from control_room.tracking.http_source import fetch_json
@@ -47,8 +55,10 @@ def run_scenario(
     seed: int | None = None,
     narrate: Narrate = lambda _: None,
     on_look: OnLook = lambda _: None,
-) -> ScenarioResult:
+) -> Result:
     """Runs `scenario` against a stack that is up, to its verdict. Whatever happens, its faults are healed.
+
+    One with a fault that is not available here is not begun: no payment is sent for a proof that cannot be had.
 
     A step that does not come to pass ends the steps, not the run: the verdict is then UNKNOWN where a planned fault is
     missing, and the scenario has failed in any case.
@@ -56,6 +66,11 @@ def run_scenario(
     Raises:
         ReplayError, SourceError (of tracking), StackError, FaultError: why it could not be carried out at all.
     """
+    impossible = unavailable(runtime, scenario.faults_named)
+    if impossible:
+        why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
+        narrate(f"{UNAVAILABLE}: {scenario.name}: {why}")
+        return UnavailableScenario(scenario, why)
     load, chosen = scenario.load, new_seed() if seed is None else seed
     options = ReplayOptions(
         source,

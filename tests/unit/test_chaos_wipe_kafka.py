@@ -65,7 +65,7 @@ def test_partitions_that_are_still_there_are_no_wipe(runtime, journal):
 
 def test_a_runtime_that_cannot_says_so_before_anything_is_hit(journal):
     plain = ProcessRuntime(["kafka-1"])
-    with pytest.raises(FaultError, match="not available with the runtime fake"):
+    with pytest.raises(FaultError, match="not available here: the runtime fake"):
         apply_fault(plain, "wipe-kafka", "kafka", [journal])
     assert _alive(plain) == [True]
     plain.close()
