@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from control_room.chaos.crash_point import CrashPoint
+from control_room.chaos.disk_full import DiskFull
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
@@ -16,7 +17,7 @@ from control_room.stack.runtime import NotRunningError, Runtime
 
 CATALOGUE: Final[Mapping[str, type[Fault]]] = {
     fault.name: fault
-    for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, CrashPoint, WipeKafka, MerchantBehaviour)
+    for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, DiskFull, CrashPoint, WipeKafka, MerchantBehaviour)
 }
 """By name, in the order of a menu."""
 

@@ -159,3 +159,23 @@ class WipesKafka(Protocol):
 
         Safe to repeat; where it was interrupted, `start` of a broker finishes it. Raises StackError.
         """
+
+
+@runtime_checkable
+class FillsDisks(Protocol):
+    """A runtime that can let one member's disk be full; asked for with `isinstance`, as above."""
+
+    def disk_full_unavailable(self) -> str | None:
+        """Why this platform cannot do it, in a sentence; None where it can."""
+
+    def fill_disk(self, member: str) -> int:
+        """Lets `member` write nothing more, now and after a restart; the size in bytes that its files may still reach.
+
+        Raises StackError where the platform refuses.
+        """
+
+    def free_disk(self, member: str) -> None:
+        """Lets it write again; harmless where it could already. What has ended meanwhile is not started."""
+
+    def disk_is_full(self, member: str) -> bool:
+        """Whether `fill_disk` was the last of the two."""

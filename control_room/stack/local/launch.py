@@ -4,8 +4,9 @@ Run by path as `python -I -S launch.py SPEC.json`, by supervisord for each membe
 standard library and stays small: eleven of them run at every start. The pid is the member's own, because the command
 replaces this process. The spec (mode 600) carries what must not stand on a command line: the environment.
 
-Keys of the spec: `argv`, `env`, `cwd`, `record` (where the pid goes), and optionally `uid` with `gid`, and
-`detach` (leave the caller's session, be nobody's child, print to this file: supervisord itself).
+Keys of the spec: `argv`, `env`, `cwd`, `record` (where the pid goes), and optionally `uid` with `gid`,
+`file_limit_bytes` (no file may become longer than this: see `full_disk`), and `detach` (leave the caller's session,
+be nobody's child, print to this file: supervisord itself).
 """
 
 # ruff: noqa: PTH105, PTH123 - pathlib would double the time this takes, eleven times per start
@@ -46,6 +47,14 @@ def detach(output: str) -> None:
         os.dup2(source, descriptor)
 
 
+def limit_files(limit_bytes: int) -> None:
+    """Lets this process, and what it becomes, make no file longer. The hard limit stays: it can be undone."""
+    import resource  # where it is needed: it would cost every start
+
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+
+
 def main(spec_path: str) -> None:
     """Reads the spec and becomes what it says; never returns."""
     with open(spec_path) as file:
@@ -55,6 +64,8 @@ def main(spec_path: str) -> None:
     if spec.get("detach"):
         detach(spec["detach"])
     note_pid(spec["record"])
+    if "file_limit_bytes" in spec:
+        limit_files(spec["file_limit_bytes"])
     if "uid" in spec:
         os.setgroups([])
         os.setgid(spec["gid"])

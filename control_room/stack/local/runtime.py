@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from control_room.stack.local import bringup, errands, faults, kafka_wipe, plan, postgres, record, takedown, views
+from control_room.stack.local import (
+    bringup,
+    errands,
+    faults,
+    full_disk,
+    kafka_wipe,
+    plan,
+    postgres,
+    record,
+    takedown,
+    views,
+)
 from control_room.stack.local.layout import Layout
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.record import StackRecord
@@ -118,6 +129,22 @@ class LocalRuntime:
         """Makes Kafka anew; its brokers stay down until started."""
         with self._locked("wipe Kafka"):
             return kafka_wipe.wipe(self._running_plan(), self._supervisor)
+
+    def disk_full_unavailable(self) -> str | None:
+        """Why one member's disk cannot be filled here."""
+        return full_disk.unavailable()
+
+    def fill_disk(self, member: str) -> int:
+        """Lets `member` write nothing more."""
+        return full_disk.fill(self.layout, *known([member]))
+
+    def free_disk(self, member: str) -> None:
+        """Lets it write again."""
+        full_disk.free(self.layout, *known([member]))
+
+    def disk_is_full(self, member: str) -> bool:
+        """Whether it is full for `member`."""
+        return full_disk.is_full(self.layout, *known([member]))
 
     def _running_plan(self) -> plan.Plan:
         found = self._plan_of_running(lambda _: None)
