@@ -23,7 +23,7 @@ DISPATCHER_HEADER: Final = "X-Bruce-Dispatcher"
 
 TOLERANCE_S: Final = 300
 """How old or how far ahead a `webhook-timestamp` may be: the Standard Webhooks libraries' own tolerance."""
-_MAX_TIMESTAMP_CHARS: Final = 20
+MAX_TIMESTAMP_CHARS: Final = 20
 
 MIN_SECRET_CHARS: Final = 16
 _PLACEHOLDERS: Final = (
@@ -101,7 +101,7 @@ class Secrets:
     def verify_webhook(self, webhook_id: str, timestamp: str, signatures: str, body: bytes, *, now_s: float) -> bool:
         """Whether one of the space-separated `signatures` is right and `timestamp` close enough to `now_s`."""
         # The length first: Python refuses to convert thousands of digits, with an exception.
-        if not (len(timestamp) <= _MAX_TIMESTAMP_CHARS and timestamp.isascii() and timestamp.isdigit()):
+        if not (len(timestamp) <= MAX_TIMESTAMP_CHARS and timestamp.isascii() and timestamp.isdigit()):
             return False
         if abs(now_s - int(timestamp)) > TOLERANCE_S:
             return False

@@ -103,7 +103,8 @@ class Dispatch:
                 self._let_go(record)
             else:
                 wait_s = record.not_before_ms / 1000 - wall_s if record.not_before_ms else 0.0
-                self._schedule.push(now_s + max(0.0, wait_s), record)
+                # Its due time was made by a clock that may have been set since: no round waits longer than this.
+                self._schedule.push(now_s + min(max(0.0, wait_s), self._policy.longest_wait_s), record)
         self.pump()
 
     # -- attempts

@@ -25,6 +25,7 @@ _HUGE_CHUNK: Final = b"x" * 16 * 1024
 _PLAIN: Final = {
     Answer.OK: (200, b'{"status":"received"}'),
     Answer.ERROR: (500, b'{"error":"The merchant failed."}'),
+    Answer.STALE: (401, b'{"error":"The signature is too old, or from the future: check the clocks."}'),
     Answer.GONE: (410, b'{"error":"This endpoint is gone."}'),
 }
 

@@ -49,6 +49,7 @@ class Answer(StrEnum):
     RESET = "reset"
     RESET_BEFORE_BODY = "reset-before-body"
     RESET_AFTER_LEDGER = "reset-after-ledger"
+    STALE = "401"
     RATE_LIMITED = "429"
     GONE = "410"
     REDIRECT = "301"

@@ -12,6 +12,7 @@ from services.common.event import TRANSACTION_ID
 from services.common.signing import (
     ATTEMPT_HEADER,
     DISPATCHER_HEADER,
+    MAX_TIMESTAMP_CHARS,
     RECORD_HEADER,
     SIGNATURE_HEADER,
     WEBHOOK_ID_HEADER,
@@ -25,6 +26,8 @@ MAX_TEXT_CHARS: Final = 100
 OK: Final = "ok"
 BAD: Final = "bad"
 MISSING: Final = "missing"
+STALE: Final = "stale"
+"""Signed rightly, at a time that is too far from now: a replay, or somebody's wrong clock."""
 
 
 def examine(body: bytes, headers: Mapping[str, str], secrets: Secrets, now_s: float) -> dict[str, Any]:
@@ -75,7 +78,12 @@ def _standard_webhooks(
     # A signature that names another transaction than the body's is not this transaction's.
     if not webhook_id.isascii() or webhook_id.lower() != transaction_id:
         return BAD
-    return OK if secrets.verify_webhook(webhook_id, timestamp, signatures, body, now_s=now_s) else BAD
+    if secrets.verify_webhook(webhook_id, timestamp, signatures, body, now_s=now_s):
+        return OK
+    if not (len(timestamp) <= MAX_TIMESTAMP_CHARS and timestamp.isascii() and timestamp.isdigit()):
+        return BAD
+    then = secrets.verify_webhook(webhook_id, timestamp, signatures, body, now_s=int(timestamp))
+    return STALE if then else BAD
 
 
 def _text(value: str | None) -> str:

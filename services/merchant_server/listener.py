@@ -14,7 +14,7 @@ from services.common.signing import Secrets
 from services.merchant_server import metrics
 from services.merchant_server.answers import Answering, json_response, reset
 from services.merchant_server.behaviour import Answer, Behaviour
-from services.merchant_server.examination import examine
+from services.merchant_server.examination import STALE, examine
 from services.merchant_server.group_commit import GroupCommit
 from services.merchant_server.ledger import LedgerError
 
@@ -26,6 +26,7 @@ _LEDGER_STATUS: Final = {
     Answer.ERROR: 500,
     Answer.HANG: -1,
     Answer.RESET: 0,
+    Answer.STALE: 401,
     Answer.RATE_LIMITED: 429,
     Answer.GONE: 410,
     Answer.REDIRECT: 301,
@@ -67,7 +68,8 @@ class WebhookListener:
         self._answering.drop_held()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answers one delivery.
+        """Answers one delivery. One whose signature is stale is refused with 401, as Standard Webhooks asks for: it
+        may be a replay, and where it was only a wrong clock it comes again.
 
         Failure policy: closed. A 200 leaves only after its ledger line is on disk; without the line it is a 503.
         """
@@ -77,6 +79,8 @@ class WebhookListener:
             return reset(request)
         body = await request.read()
         record = examine(body, request.headers, self._secrets, time.time())
+        if record["wh"] == STALE and answer.takes:
+            answer = Answer.STALE
         record["status"] = _LEDGER_STATUS[answer]
         if answer in _LEDGER_ANSWER:
             record["ans"] = _LEDGER_ANSWER[answer]

@@ -15,8 +15,9 @@ WITH due AS (
     SELECT transaction_id, claimed_by IS NOT NULL AS taken_over
       FROM outbox_events
      WHERE published_at IS NULL
-       AND created_at < clock_timestamp() - make_interval(secs => %b)
-       AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
+       AND created_at NOT BETWEEN clock_timestamp() - make_interval(secs => %b) AND clock_timestamp()
+       AND (claimed_until IS NULL
+            OR claimed_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %b))
      ORDER BY sequence
      LIMIT %b
        FOR UPDATE SKIP LOCKED
@@ -31,7 +32,11 @@ SELECT c.transaction_id::text, p.canonical, (extract(epoch FROM p.accepted_at) *
   FROM claimed c JOIN payments p USING (transaction_id)
 """
 """Locks only the rows it takes and passes over locked ones, so publishers never wait for each other or for a marking.
-Always from the front of the partial index, never from a remembered place: ids commit out of order."""
+Always from the front of the partial index, never from a remembered place: ids commit out of order.
+What lies in the future (a row made then, a lease of many times our own) was written before the server's clock was set
+back: it is due now, not when that time comes."""
+_FURTHEST_LEASES: Final = 10
+"""So many of our leases ahead no other publisher's can end, whatever its settings."""
 
 _RELEASE: Final = """
 UPDATE outbox_events SET claimed_by = NULL, claimed_until = NULL
@@ -68,7 +73,9 @@ def claim(connection: Connection, member: str, *, limit: int, grace_s: float, le
     Raises:
         psycopg.Error: nothing is claimed, or it is and nobody knows: such rows come back with their lease.
     """
-    rows = connection.execute(_CLAIM, [grace_s, limit, member, lease_s], prepare=True, binary=True).fetchall()
+    furthest_s = _FURTHEST_LEASES * lease_s
+    given = [grace_s, furthest_s, limit, member, lease_s]
+    rows = connection.execute(_CLAIM, given, prepare=True, binary=True).fetchall()
     return [Claimed(*row) for row in rows]
 
 

@@ -74,6 +74,14 @@ def test_a_claimed_row_is_nobody_elses_until_its_lease_runs_out(database, run):
     assert all(row.taken_over for row in again)
 
 
+def test_rows_and_leases_from_before_the_servers_clock_was_set_back_do_not_wait_for_that_time_to_come(database, run):
+    fill(database, 2, age_s=-3600)
+    assert len(take(run)) == 2
+    database.execute("UPDATE outbox_events SET claimed_until = clock_timestamp() + interval '1 hour'")
+    assert all(row.taken_over for row in take(run, member="two"))
+    assert take(run, member="one") == [], "a lease that was just made holds"
+
+
 def test_a_released_row_is_due_at_once_but_only_by_its_holder(database, run):
     fill(database, 1)
     [row] = take(run)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from services.dispatcher import wording
+from services.dispatcher import retry, wording
 from services.dispatcher.deliver import Answer
 from services.dispatcher.record import Position, Unreadable
 from tests.unit.dispatcher_ports import OK, REFUSED, URL, World, record, until
@@ -69,6 +69,13 @@ async def test_a_record_that_is_not_due_yet_is_parked():
     world.take(record(1, not_before_ms=int(time.time() * 1000) + 60_000), record(2))
     await until(lambda: world.recorder.finished == [2])
     assert world.dispatch.status()["parked"] == 1
+
+
+async def test_a_due_time_that_a_wrong_clock_made_waits_no_longer_than_any_round_does(monkeypatch):
+    monkeypatch.setattr(retry, "MAX_ROUND_WAIT_S", 0.05)
+    world = World(retry_after_cap_s=0.01)
+    world.take(record(1, not_before_ms=int(time.time() * 1000) + 3_600_000))
+    await until(lambda: world.recorder.finished == [1])
 
 
 async def test_a_failed_record_of_a_revoked_assignment_is_left_to_its_new_owner():

@@ -66,6 +66,14 @@ async def test_both_signatures_are_verified_and_the_result_recorded(path, change
     assert (record["hmac"], record["wh"]) == (hmac, wh)
 
 
+@pytest.mark.parametrize("off_s", [-3600, 3600])
+async def test_a_right_signature_of_another_hour_is_refused_and_never_counts_as_delivered(path, off_s):
+    async with merchant(path) as shop:
+        assert await shop.deliver(sent=headers(body(), now_s=time.time() + off_s)) == 401
+        [record] = shop.records()
+    assert (record["hmac"], record["wh"], record["status"]) == ("ok", "stale", 401)
+
+
 async def test_while_secrets_rotate_either_one_verifies(path):
     both = Secrets.parse("another-secret-0123456789abcdef,merchant-test-secret-0123456789")
     async with merchant(path, secrets=both) as shop:
