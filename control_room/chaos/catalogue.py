@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from control_room.chaos.clock_step import ClockStep
 from control_room.chaos.crash_point import CrashPoint
 from control_room.chaos.disk_full import DiskFull
 from control_room.chaos.errors import FaultError
@@ -17,7 +18,20 @@ from control_room.stack.runtime import NotRunningError, Runtime
 
 CATALOGUE: Final[Mapping[str, type[Fault]]] = {
     fault.name: fault
-    for fault in (Kill, Crash, Stop, Start, Restart, Freeze, Thaw, DiskFull, CrashPoint, WipeKafka, MerchantBehaviour)
+    for fault in (
+        Kill,
+        Crash,
+        Stop,
+        Start,
+        Restart,
+        Freeze,
+        Thaw,
+        DiskFull,
+        ClockStep,
+        CrashPoint,
+        WipeKafka,
+        MerchantBehaviour,
+    )
 }
 """By name, in the order of a menu."""
 
@@ -29,6 +43,8 @@ def make(name: str, target: str, params: Mapping[str, Any]) -> Fault:
         return kind.changing(target, params)
     if issubclass(kind, CrashPoint):
         return kind.at(target, params)
+    if issubclass(kind, ClockStep):
+        return kind.by(target, params)
     if params:
         raise FaultError(f"{name} takes no parameters (given: {', '.join(sorted(params))})")
     return kind(target)

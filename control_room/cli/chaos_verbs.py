@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from control_room.chaos.catalogue import CATALOGUE, unavailable
+from control_room.chaos.clock_step import ClockStep
 from control_room.chaos.crash_point import WITHIN_S, CrashPoint, members_of
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
@@ -131,7 +132,7 @@ def _member_verb(name: str) -> click.Command:
 
 
 for _name in CATALOGUE:
-    if _name not in (MerchantBehaviour.name, CrashPoint.name):
+    if not CATALOGUE[_name].takes:
         chaos.add_command(_member_verb(_name))
 
 
@@ -176,6 +177,15 @@ def crash_point(point: str, member: str | None, within: float, **options: Any) -
     """Its help is the fault's own summary, and the points."""
     target = member or members_of(point)[0]
     _apply(CrashPoint.name, (target,), params={"point": point, "within": within}, **options)
+
+
+@chaos.command(ClockStep.name, help=f"{ClockStep.summary[0].upper()}{ClockStep.summary[1:]}.")
+@click.argument("members", nargs=-1, required=True, type=click.Choice(ClockStep.targets), metavar="MEMBER...")
+@click.option("--by", required=True, metavar="STEP", help="Forward or back, and how far: +90s, -60m.")
+@_fault_options
+def clock_step(members: tuple[str, ...], by: str, **options: Any) -> None:
+    """Its help is the fault's own summary."""
+    _apply(ClockStep.name, members, params={"by": by}, **options)
 
 
 @chaos.command("list")

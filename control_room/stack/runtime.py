@@ -179,3 +179,23 @@ class FillsDisks(Protocol):
 
     def disk_is_full(self, member: str) -> bool:
         """Whether `fill_disk` was the last of the two."""
+
+
+@runtime_checkable
+class StepsClocks(Protocol):
+    """A runtime that can give one member a clock of its own; asked for with `isinstance`, as above."""
+
+    def clock_step_unavailable(self) -> str | None:
+        """Why this platform cannot do it, in a sentence; None where it can."""
+
+    def give_own_clock(self, member: str) -> None:
+        """Restarts `member` with a clock of its own, right until it is stepped. Raises StackError."""
+
+    def step_clock(self, member: str, offset_s: float) -> None:
+        """Puts that clock so far ahead (behind where below zero) of the machine's, now and after a restart."""
+
+    def take_own_clock(self, member: str) -> None:
+        """Restarts `member` with the machine's clock; one that is down is not started."""
+
+    def has_own_clock(self, member: str) -> bool:
+        """Whether `give_own_clock` was the last of the two."""

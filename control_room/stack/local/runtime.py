@@ -12,6 +12,7 @@ from typing import Final
 
 from control_room.stack.local import (
     bringup,
+    clocks,
     errands,
     faults,
     full_disk,
@@ -145,6 +146,30 @@ class LocalRuntime:
     def disk_is_full(self, member: str) -> bool:
         """Whether it is full for `member`."""
         return full_disk.is_full(self.layout, *known([member]))
+
+    def clock_step_unavailable(self) -> str | None:
+        """Why no member can have a clock of its own here."""
+        return clocks.unavailable(self._environ)
+
+    def give_own_clock(self, member: str) -> None:
+        """Restarts `member` with it."""
+        clocks.put_under(self.layout, self._running_plan().postgres, known([member])[0], self._environ)
+        self.restart([member])
+
+    def step_clock(self, member: str, offset_s: float) -> None:
+        """Steps it under the running member."""
+        clocks.step(self.layout, known([member])[0], offset_s)
+
+    def take_own_clock(self, member: str) -> None:
+        """Restarts `member` without its own where it is up."""
+        clocks.release(self.layout, *known([member]))
+        if self._supervisor.members()[member].told_to_run:
+            self.restart([member])
+        clocks.sweep(self.layout, member)
+
+    def has_own_clock(self, member: str) -> bool:
+        """Whether it has, or will have at its next start."""
+        return clocks.is_under(self.layout, *known([member]))
 
     def _running_plan(self) -> plan.Plan:
         found = self._plan_of_running(lambda _: None)

@@ -1,0 +1,138 @@
+"""A wrong clock for one member: it runs under libfaketime, which reads from a file how far it is off.
+
+The member is restarted with the library and a right clock first, and stepped while it works: what a clock does under a
+running process is the fault, not what it says at a start. A restart of its own meanwhile keeps the wrong clock. Only
+the clock of the wall steps; the monotonic one goes on, as it does when a machine's clock is set.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from control_room.stack.local.layout import Layout, read_json, write_json
+from control_room.stack.local.postgres import Postgres
+from control_room.stack.runtime import NotRunningError, StackError
+
+SETTING: Final = "LIBFAKETIME"
+"""The library's file, where it is not at a usual place."""
+_PLACES: Final = (
+    "/usr/lib/*-linux-gnu*/faketime/libfaketimeMT.so.1",
+    "/usr/lib/faketime/libfaketimeMT.so.1",
+    "/usr/lib64/faketime/libfaketimeMT.so.1",
+    "/usr/local/lib/faketime/libfaketimeMT.so.1",
+)
+"""Of Debian and Ubuntu, Alpine and Arch, Fedora, and a build from source."""
+_PRELOAD: Final = "LD_PRELOAD"
+_FILE: Final = "FAKETIME_TIMESTAMP_FILE"
+_CONSTANT: Final = {
+    "FAKETIME_CACHE_DURATION": "1",  # seconds after which the file is read again
+    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # its correction for an old glibc lets Java's waits return at once (2.36)
+    "NO_FAKE_STAT": "1",  # times of files are the kernel's
+}
+_SPAWNED: Final = re.compile(r"spawned: '([^']+)' with pid (\d+)")
+_SHARED: Final = Path("/dev/shm")  # noqa: S108 - where the library keeps what it shares, under names that hold a pid
+
+
+def library(environ: Mapping[str, str]) -> Path | None:
+    """libfaketime's file, where there is one."""
+    given = environ.get(SETTING)
+    if given:
+        return Path(given) if Path(given).is_file() else None
+    return next((path for place in _PLACES for path in sorted(Path("/").glob(place[1:]))), None)
+
+
+def unavailable(environ: Mapping[str, str]) -> str | None:
+    """Why no clock can be stepped here; None where it can."""
+    if sys.platform != "linux":
+        return f"a member's own clock needs LD_PRELOAD, which {platform.system()} does not have"
+    if library(environ) is not None:
+        return None
+    if environ.get(SETTING):
+        return f"{SETTING} names {environ[SETTING]}, and there is no such file"
+    return f"libfaketime is not there; install it (Debian: apt install libfaketime), or name its file in {SETTING}"
+
+
+def put_under(layout: Layout, postgres: Postgres, member: str, environ: Mapping[str, str]) -> None:
+    """Lets the next start of `member` run under the library, its clock still right.
+
+    Raises:
+        StackError: the library or its file cannot be put where the member reads it.
+    """
+    found = library(environ)
+    if found is None:
+        raise StackError(f"libfaketime is gone; it was there a moment ago, or {SETTING} named it")
+    account = postgres.account if member == "postgres" else None
+    # As another user Postgres cannot enter the state folder, and may not reach the library.
+    folder = layout.state / "clocks" if account is None else postgres.data.parent / "clock"
+    try:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        if account is not None:
+            found = Path(shutil.copy(found, folder / found.name))
+            found.chmod(0o755)
+        offset = folder / f"{member}.offset"
+        _write_offset(offset, 0.0)
+    except OSError as error:
+        raise StackError(f"{member} cannot be put under libfaketime: {error}") from error
+    spec = _spec(layout, member)
+    env = {**_without(spec["env"]), **_CONSTANT, _PRELOAD: str(found), _FILE: str(offset)}
+    write_json(layout.spec_file(member), {**spec, "env": env})
+
+
+def step(layout: Layout, member: str, offset_s: float) -> None:
+    """Puts the clock of `member` that far off, within a second or two. Raises StackError."""
+    env = _spec(layout, member)["env"]
+    if _FILE not in env:
+        raise StackError(f"{member} has the machine's clock; it was not put under libfaketime")
+    try:
+        _write_offset(Path(env[_FILE]), offset_s)
+    except OSError as error:
+        raise StackError(f"the clock of {member} cannot be stepped: {error}") from error
+
+
+def is_under(layout: Layout, member: str) -> bool:
+    """Whether the next start of `member` runs under the library."""
+    return _FILE in _spec(layout, member)["env"]
+
+
+def release(layout: Layout, member: str) -> None:
+    """Lets the next start of `member` run without the library again."""
+    spec = _spec(layout, member)
+    write_json(layout.spec_file(member), {**spec, "env": _without(spec["env"])})
+
+
+def sweep(layout: Layout, member: str) -> None:
+    """Removes what the library has left in shared memory for processes of `member` that were killed."""
+    with suppress(OSError):
+        log = layout.supervisor_log.read_text(encoding="utf-8", errors="replace")
+        for name, pid in _SPAWNED.findall(log):
+            if name == member and not psutil.pid_exists(int(pid)):
+                for left in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+                    (_SHARED / left).unlink(missing_ok=True)
+
+
+def _spec(layout: Layout, member: str) -> dict[str, Any]:
+    found = read_json(layout.spec_file(member))
+    if found is None:
+        raise NotRunningError(f"{member} was never started here; bring the stack up with `bruce-control up`")
+    return found
+
+
+def _without(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in (*_CONSTANT, _PRELOAD, _FILE)}
+
+
+def _write_offset(path: Path, offset_s: float) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(f"{offset_s:+.3f}\n", encoding="ascii")
+    fresh.chmod(0o644)
+    fresh.replace(path)
