@@ -10,9 +10,13 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +27,14 @@ from control_room.stack.local.postgres import Postgres
 from control_room.stack.runtime import NotRunningError, StackError
 
 SETTING: Final = "LIBFAKETIME"
-"""The library's file, where it is not at a usual place."""
-_PLACES: Final = (
-    "/usr/lib/*-linux-gnu*/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-    "/usr/lib64/faketime/libfaketimeMT.so.1",
-    "/usr/local/lib/faketime/libfaketimeMT.so.1",
-)
-"""Of Debian and Ubuntu, Alpine and Arch, Fedora, and a build from source."""
+"""The library's file, where it is not the package's."""
+_PACKAGE: Final = "libfaketime"
+_IN_PACKAGE: Final = "vendor/libfaketime/src/libfaketime.so.1"
+_HOW_TO_GET_IT: Final = f"install it with pip install 'bruce-control[clock]', or name its file in {SETTING}"
+_TRIAL: Final = "import time; time.sleep(0.001); print(time.time())"
+"""Distributions build it so that sleeps are faked too (Debian's 0.9.10): every `time.sleep` of Python 3.11 then fails."""
+_TRIAL_OFF_S: Final = 100_000
+_TRIAL_TIMEOUT_S: Final = 10.0
 _PRELOAD: Final = "LD_PRELOAD"
 _FILE: Final = "FAKETIME_TIMESTAMP_FILE"
 _CONSTANT: Final = {
@@ -44,22 +48,39 @@ _SHARED: Final = Path("/dev/shm")  # noqa: S108 - where the library keeps what i
 
 
 def library(environ: Mapping[str, str]) -> Path | None:
-    """libfaketime's file, where there is one."""
+    """libfaketime's file, where there is one: the user's, else the package's."""
     given = environ.get(SETTING)
     if given:
         return Path(given) if Path(given).is_file() else None
-    return next((path for place in _PLACES for path in sorted(Path("/").glob(place[1:]))), None)
+    package = find_spec(_PACKAGE)
+    for folder in (package.submodule_search_locations or []) if package else []:
+        if (Path(folder) / _IN_PACKAGE).is_file():
+            return Path(folder) / _IN_PACKAGE
+    return None
 
 
 def unavailable(environ: Mapping[str, str]) -> str | None:
     """Why no clock can be stepped here; None where it can."""
     if sys.platform != "linux":
         return f"a member's own clock needs LD_PRELOAD, which {platform.system()} does not have"
-    if library(environ) is not None:
-        return None
-    if environ.get(SETTING):
+    found = library(environ)
+    if found is None and environ.get(SETTING):
         return f"{SETTING} names {environ[SETTING]}, and there is no such file"
-    return f"libfaketime is not there; install it (Debian: apt install libfaketime), or name its file in {SETTING}"
+    if found is None:
+        return f"libfaketime is not there; {_HOW_TO_GET_IT}"
+    return None if _works(found) else f"{found} does not work with this Python; {_HOW_TO_GET_IT}"
+
+
+@cache
+def _works(found: Path) -> bool:
+    """Whether a Python under the library sleeps, and sees another time: tried, not guessed from a version."""
+    env = {**_CONSTANT, _PRELOAD: str(found), "FAKETIME": f"+{_TRIAL_OFF_S}"}
+    command = [sys.executable, "-I", "-S", "-c", _TRIAL]
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_TRIAL_TIMEOUT_S, check=True)
+        return float(done.stdout) > time.time() + _TRIAL_OFF_S / 2
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return False
 
 
 def put_under(layout: Layout, postgres: Postgres, member: str, environ: Mapping[str, str]) -> None:
