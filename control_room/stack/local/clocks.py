@@ -32,7 +32,7 @@ _PACKAGE: Final = "libfaketime"
 _IN_PACKAGE: Final = "vendor/libfaketime/src/libfaketime.so.1"
 _HOW_TO_GET_IT: Final = f"install it with pip install 'bruce-control[clock]', or name its file in {SETTING}"
 _TRIAL: Final = "import time; time.sleep(0.001); print(time.time())"
-"""Distributions build it so that sleeps are faked too (Debian's 0.9.10): every `time.sleep` of Python 3.11 then fails."""
+"""Some builds fake sleeps too (Debian's 0.9.10 does): every `time.sleep` of Python 3.11 then fails."""
 _TRIAL_OFF_S: Final = 100_000
 _TRIAL_TIMEOUT_S: Final = 10.0
 _PRELOAD: Final = "LD_PRELOAD"
