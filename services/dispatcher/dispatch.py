@@ -116,7 +116,7 @@ class Dispatch:
         if resumed is not None:
             self._say_resumed(resumed)
         if len(self._schedule):
-            self._schedule.bring_back(self._gate.vacancies)
+            self._schedule.bring_back(self._gate.vacancies(now_s))
         if self._may_start():
             if self._gate.phase is Phase.PAUSED:
                 self._send_probe(now_s)
@@ -143,7 +143,7 @@ class Dispatch:
             record = schedule.pop_due(now_s)
             if record is None:
                 return
-            if gate.admit(record):
+            if gate.admit(record, now_s):
                 self._start(record)
             else:
                 schedule.set_aside(record, now_s)
@@ -327,6 +327,8 @@ class Dispatch:
             return  # the next answer or the next batch recorded pumps
         else:
             wake_s = self._schedule.next_due_s
+            if self._schedule.any_aside:
+                wake_s = min(wake_s, self._gate.wake_s)
         if wake_s == float("inf") or self._draining:
             return
         wake_s = max(wake_s, now_s + MIN_SLEEP_S)

@@ -9,10 +9,14 @@ Rules:
 - After a real pause the work comes back over a ramp: at most RAMP_START transactions, RAMP_STEP more with each success.
   A transaction keeps its slot, waits included, until it is delivered or its round is exhausted; so a merchant that is
   still dead after a pause that ran its full length sees RAMP_START transactions and the next pause, not the herd.
+- For the first `ramp_s` of it the clock has a say too: no more transactions have begun than RAMP_START, doubled
+  RAMP_DOUBLINGS times over that stretch. Slots alone would let a merchant that answers in a millisecond, and may be
+  about to fall over again, have the full rate within ten of them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -24,6 +28,8 @@ EVIDENCE_MAX_AGE_S: Final = 30.0
 RAMP_START: Final = 8
 RAMP_STEP: Final = 4
 """Each success lets four more in: 1,000 at once after some four round trips of a healthy merchant."""
+RAMP_DOUBLINGS: Final = 8
+"""From 8 transactions to 2,048: at the usual 2 s the rate grows from 22 a second to more than one process delivers."""
 
 
 class Phase(StrEnum):
@@ -60,12 +66,16 @@ class Paused:
 class Gate:
     """Decides who may be attempted. All times are seconds of one monotonic clock."""
 
-    def __init__(self, *, pause_s: float, probe_interval_s: float, evidence_s: float, full: int) -> None:
-        """`full` is the limit at which a ramp is over: the most requests that may be open at once."""
+    def __init__(self, *, pause_s: float, probe_interval_s: float, evidence_s: float, full: int, ramp_s: float) -> None:
+        """`full` is the limit at which a ramp is over: the most requests that may be open at once.
+
+        `ramp_s` is how long a ramp lasts at least; 0 for one that follows the successes alone.
+        """
         self._pause_s = pause_s
         self._probe_interval_s = probe_interval_s
         self._evidence_s = evidence_s
         self._full = full
+        self._ramp_s = ramp_s
         self._phase = Phase.OPEN
         self._evidence_at_s = float("-inf")
         self._evidence_id = ""
@@ -77,6 +87,8 @@ class Gate:
         self._ramp = 0
         self._slots = 0
         self._limit = 0
+        self._began = 0
+        self._resumed_at_s = 0.0
 
     @property
     def phase(self) -> Phase:
@@ -88,17 +100,21 @@ class Gate:
         """When the pause ends at the latest; None outside one."""
         return self._paused_at_s + self._pause_s if self._phase is Phase.PAUSED else None
 
-    @property
-    def vacancies(self) -> int | None:
+    def vacancies(self, now_s: float) -> int | None:
         """How many more transactions a ramp lets in; None where there is no ramp."""
-        return max(0, self._limit - self._slots) if self._phase is Phase.RAMP else None
+        if self._phase is not Phase.RAMP:
+            return None
+        return max(0, min(self._limit - self._slots, self._allowed_by(now_s) - self._began))
 
     @property
     def wake_s(self) -> float:
-        """When `tick` or `probe_due` may say something new; infinite outside a pause."""
-        if self._phase is not Phase.PAUSED:
-            return float("inf")
-        return min(self._paused_at_s + self._pause_s, self._probe_at_s)
+        """When time alone lets something through: a pause's end, a probe, one more of a ramp; else infinite."""
+        if self._phase is Phase.PAUSED:
+            return min(self._paused_at_s + self._pause_s, self._probe_at_s)
+        if self._phase is Phase.RAMP and self._slots < self._limit:
+            doublings = math.log2((self._began + 1) / RAMP_START)
+            return self._resumed_at_s + self._ramp_s * min(1.0, max(0.0, doublings / RAMP_DOUBLINGS))
+        return float("inf")
 
     @property
     def _probe_at_s(self) -> float:
@@ -115,7 +131,7 @@ class Gate:
             return self._resume(transaction_id, now_s)
         if self._phase is Phase.RAMP:
             self._limit += RAMP_STEP
-            if self._limit >= self._full:
+            if self._limit >= self._full and now_s >= self._resumed_at_s + self._ramp_s:
                 self._phase = Phase.OPEN
         return None
 
@@ -154,7 +170,7 @@ class Gate:
         """The merchant asked for silence (`Retry-After`): probes respect it as retries do."""
         self._hold_off_until_s = max(self._hold_off_until_s, until_s)
 
-    def admit(self, ticket: Ticket) -> bool:
+    def admit(self, ticket: Ticket, now_s: float) -> bool:
         """Whether `ticket` may be attempted now; in a ramp it takes a slot, once."""
         if self._phase is Phase.OPEN:
             return True
@@ -162,10 +178,11 @@ class Gate:
             return False
         if ticket.ramp == self._ramp:
             return True
-        if self._slots >= self._limit:
+        if not self.vacancies(now_s):
             return False
         ticket.ramp = self._ramp
         self._slots += 1
+        self._began += 1
         return True
 
     def leave(self, ticket: Ticket) -> None:
@@ -180,9 +197,18 @@ class Gate:
             return True
         return self._failures_since < EVIDENCE_ATTEMPTS and age_s <= EVIDENCE_MAX_AGE_S
 
+    def _allowed_by(self, now_s: float) -> int:
+        """How many transactions may have begun in this ramp by `now_s`, successes aside."""
+        share = (now_s - self._resumed_at_s) / self._ramp_s if self._ramp_s else 1.0
+        if share >= 1:
+            return self._began + self._full
+        # The small addition: `wake_s` names the moment of the next one, and rounding must not miss it.
+        return math.floor(RAMP_START * math.exp2(RAMP_DOUBLINGS * max(0.0, share)) + 1e-6)
+
     def _resume(self, transaction_id: str, now_s: float) -> Resumed:
         self._phase = Phase.RAMP
         self._ramp += 1
-        self._slots = 0
+        self._slots = self._began = 0
+        self._resumed_at_s = now_s
         self._limit = min(RAMP_START, self._full)
         return Resumed(now_s - self._paused_at_s, transaction_id)

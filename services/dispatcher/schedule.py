@@ -29,6 +29,11 @@ class Schedule:
         return len(self._heap) + len(self._aside)
 
     @property
+    def any_aside(self) -> bool:
+        """Whether the gate has refused any that still wait."""
+        return bool(self._aside)
+
+    @property
     def next_due_s(self) -> float:
         """When the first of those not set aside is due; infinite where none is."""
         return self._heap[0][0] if self._heap else float("inf")

@@ -289,4 +289,5 @@ def _gate(settings: DispatcherSettings) -> Gate:
         probe_interval_s=settings.probe_interval_seconds,
         evidence_s=settings.pause_evidence_sec,
         full=settings.max_in_flight,
+        ramp_s=settings.ramp_sec,
     )

@@ -39,6 +39,8 @@ class DispatcherSettings(ServiceSettings, SecretSettings, PostgresSettings, Kafk
     """The longest `Retry-After` that is honoured; a longer one counts as this."""
     pause_evidence_sec: PositiveSeconds = 2.0
     """A pause ends as it starts where a delivery that began within this time before it succeeded."""
+    ramp_sec: Annotated[float, Field(ge=0, le=600)] = 2.0
+    """After a pause the rate of attempts grows over so long, doubling eight times; 0: as fast as they succeed."""
 
     metrics_port: Port = 9102
     """/metrics, /healthz and /status."""

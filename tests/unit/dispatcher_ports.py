@@ -98,11 +98,15 @@ class Records:
 class World:
     """A Dispatch with everything around it."""
 
-    def __init__(self, *, max_in_flight=100, max_unrecorded=1000, pause_s=60.0, probe_interval_s=0.05, **retries):
+    def __init__(
+        self, *, max_in_flight=100, max_unrecorded=1000, pause_s=60.0, probe_interval_s=0.05, ramp_s=0.0, **retries
+    ):
         self.merchant, self.recorder, self.letters, self.fatal = Merchant(), Records(), [], []
         self.intake = Intake(capacity=10_000, capacity_bytes=1 << 20)
         policy = {"max_attempts": 3, "backoff_s": 0.02, "retry_after_cap_s": 60.0, **retries}
-        self.gate = Gate(pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=0.5, full=max_in_flight)
+        self.gate = Gate(
+            pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=0.5, full=max_in_flight, ramp_s=ramp_s
+        )
         headers = RequestHeaders(Secrets.parse("0123456789abcdef0123456789abcdef"), "tests")
         self.dispatch = Dispatch(
             Limits(URL, "payments", "payments.dead", max_in_flight, max_unrecorded, pause_s),

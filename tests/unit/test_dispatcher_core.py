@@ -170,6 +170,22 @@ async def test_with_probe_interval_0_nothing_is_tried_before_the_pause_is_over()
     assert time.monotonic() - began_s > 0.25
 
 
+async def test_what_a_ramp_holds_back_goes_on_by_the_clock_even_where_no_answer_comes():
+    """No answer means nothing else that looks again: the dispatch must set its own alarm."""
+    world = World(max_attempts=1, ramp_s=0.4, max_in_flight=20)
+    world.merchant.answer = REFUSED
+    world.take(record(1))
+    await until(lambda: world.dispatch.status()["paused"])
+    world.merchant.answer = OK
+    world.take(*(record(number) for number in range(2, 100)))
+    await until(lambda: world.dispatch.status()["phase"] == "ramp")
+    await until(lambda: len(world.recorder.finished) > 8)
+    world.merchant.hold()
+    await until(lambda: world.merchant.open == 20)
+    world.merchant.release()
+    await until(lambda: sorted(world.recorder.finished) == list(range(2, 100)))
+
+
 async def test_a_merchant_that_asks_for_silence_gets_it():
     world = World(probe_interval_s=0.02)
     world.merchant.answer = Answer(429, None, 0.3)

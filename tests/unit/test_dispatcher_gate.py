@@ -1,8 +1,13 @@
 """The gate in front of the merchant, told the time by the test."""
 
+from itertools import pairwise
+
+import pytest
+
 from services.dispatcher.gate import (
     EVIDENCE_ATTEMPTS,
     EVIDENCE_MAX_AGE_S,
+    RAMP_DOUBLINGS,
     RAMP_START,
     RAMP_STEP,
     Gate,
@@ -17,8 +22,8 @@ class Ticket:
         self.ramp = 0
 
 
-def gate(*, pause_s=300.0, probe_interval_s=5.0, full=1000):
-    return Gate(pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=2.0, full=full)
+def gate(*, pause_s=300.0, probe_interval_s=5.0, full=1000, ramp_s=0.0):
+    return Gate(pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=2.0, full=full, ramp_s=ramp_s)
 
 
 def paused_at(now_s, **settings):
@@ -28,12 +33,12 @@ def paused_at(now_s, **settings):
     return made
 
 
-def admitted(made, tickets):
-    return [ticket for ticket in tickets if made.admit(ticket)]
+def admitted(made, tickets, now_s=300.0):
+    return [ticket for ticket in tickets if made.admit(ticket, now_s)]
 
 
 def test_nothing_is_attempted_in_a_pause():
-    assert not paused_at(100.0).admit(Ticket())
+    assert not paused_at(100.0).admit(Ticket(), 100.0)
 
 
 def test_one_probe_leaves_per_interval():
@@ -76,7 +81,7 @@ def test_while_deliveries_succeed_a_pause_ends_as_it_starts():
     made.succeeded(Ticket(), "recent", started_s=99.0, now_s=99.5)
     assert made.exhausted(Ticket(), "unlucky", 100.0) == Paused("recent")
     assert made.phase is Phase.OPEN
-    assert made.admit(Ticket())
+    assert made.admit(Ticket(), 100.0)
 
 
 def fail(made, times):
@@ -137,10 +142,10 @@ def test_after_a_pause_the_herd_comes_back_over_a_ramp():
     crowd = [Ticket() for _ in range(100)]
     inside = admitted(made, crowd)
     assert len(inside) == RAMP_START
-    assert made.vacancies == 0
-    assert made.admit(inside[0]), "a transaction keeps its slot between its attempts"
+    assert made.vacancies(300.0) == 0
+    assert made.admit(inside[0], 300.0), "a transaction keeps its slot between its attempts"
     made.succeeded(inside[0], "id", 301.0, 301.1)
-    assert made.vacancies == RAMP_STEP + 1
+    assert made.vacancies(300.0) == RAMP_STEP + 1
     assert len(admitted(made, crowd[50:])) == RAMP_STEP + 1
 
 
@@ -149,7 +154,7 @@ def test_a_merchant_still_dead_after_a_full_pause_sees_a_handful_and_the_next_pa
     made.tick(300.0)
     inside = admitted(made, [Ticket() for _ in range(100)])
     assert made.exhausted(inside[0], "culprit", 310.0) == Paused(None)
-    assert not any(made.admit(ticket) for ticket in inside)
+    assert not admitted(made, inside, 310.0)
 
 
 def test_a_slot_is_given_back_once_and_only_in_its_own_ramp():
@@ -158,12 +163,12 @@ def test_a_slot_is_given_back_once_and_only_in_its_own_ramp():
     inside = admitted(made, [Ticket() for _ in range(RAMP_START)])
     made.leave(inside[0])
     made.leave(inside[0])
-    assert made.vacancies == 1
+    assert made.vacancies(300.0) == 1
     made.exhausted(inside[1], "culprit", 310.0)
     made.tick(610.0)
     admitted(made, [Ticket() for _ in range(RAMP_START)])
     made.leave(inside[2])
-    assert made.vacancies == 0
+    assert made.vacancies(300.0) == 0
 
 
 def test_the_ramp_ends_in_full_work():
@@ -172,10 +177,83 @@ def test_the_ramp_ends_in_full_work():
     for number in range(3):
         made.succeeded(Ticket(), "id", 301.0 + number, 301.5 + number)
     assert made.phase is Phase.OPEN
-    assert made.vacancies is None
+    assert made.vacancies(301.0) is None
     assert len(admitted(made, [Ticket() for _ in range(500)])) == 500
 
 
 def test_a_pause_of_no_length_is_over_at_the_next_look():
     made = paused_at(100.0, pause_s=0.0)
     assert made.tick(100.0) == Resumed(0.0, "culprit")
+
+
+def work_through_a_ramp(made, merchant_s, until_s, step_s=0.01):
+    """A merchant that answers everything well after `merchant_s`, and an endless crowd: when each request began."""
+    began, open_requests, now_s = [], [], 0.0
+    while now_s < until_s:
+        for answered_s, ticket in [entry for entry in open_requests if entry[0] <= now_s]:
+            made.succeeded(ticket, "id", answered_s - merchant_s, now_s)
+        open_requests = [entry for entry in open_requests if entry[0] > now_s]
+        for ticket in admitted(made, [Ticket() for _ in range(50)], now_s):
+            began.append(now_s)
+            open_requests.append((now_s + merchant_s, ticket))
+        now_s += step_s
+    return began
+
+
+def per_stretch(began, length_s, stretches):
+    return [sum(at <= one < at + length_s for one in began) for at in (n * length_s for n in range(stretches))]
+
+
+@pytest.mark.parametrize("merchant_s", [0.001, 0.05])
+def test_however_fast_the_merchant_answers_its_load_grows_over_the_whole_ramp(merchant_s):
+    made = paused_at(-300.0, ramp_s=2.0)
+    made.tick(0.0)
+    rates = per_stretch(work_through_a_ramp(made, merchant_s, 2.6), 0.5, 5)
+    assert rates[0] <= RAMP_START * 4
+    assert all(2.5 <= after / before <= 5 for before, after in pairwise(rates[:4])), (
+        f"it doubles twice in 0.5 s: {rates}"
+    )
+    assert rates[4] >= 50 * 50, "after the ramp everything is let through"
+    assert made.phase is Phase.OPEN
+
+
+def test_a_slow_merchant_is_never_asked_faster_than_it_answers_well():
+    made = paused_at(-300.0, ramp_s=2.0)
+    made.tick(0.0)
+    began = work_through_a_ramp(made, 1.0, 2.0)
+    assert sum(one < 1.0 for one in began) == RAMP_START
+    assert sum(one < 2.0 for one in began) <= RAMP_START * (2 + RAMP_STEP)
+
+
+def test_the_gate_names_the_moment_at_which_time_lets_the_next_one_through():
+    made = paused_at(-300.0, ramp_s=2.0)
+    made.tick(0.0)
+    began_all, now_s = 0, 0.0
+    while made.wake_s < 1.9:
+        inside = admitted(made, [Ticket() for _ in range(100)], now_s)
+        assert inside, "woken, and nothing was let through"
+        began_all += len(inside)
+        for ticket in inside:
+            made.succeeded(ticket, "id", now_s, now_s)
+        assert not admitted(made, [Ticket()], made.wake_s - 0.001)
+        now_s = made.wake_s
+    assert began_all >= RAMP_START * 2 ** (RAMP_DOUBLINGS * 0.9)
+
+
+def test_a_ramp_that_a_new_pause_cut_short_begins_anew():
+    made = paused_at(-300.0, ramp_s=2.0)
+    made.tick(0.0)
+    inside = work_through_a_ramp(made, 0.001, 1.5)
+    assert len(inside) > 10 * RAMP_START
+    fail(made, EVIDENCE_ATTEMPTS)
+    assert made.exhausted(Ticket(), "culprit", 10.0) == Paused(None)
+    made.succeeded(Ticket(), "probe", 15.0, 15.0)
+    assert len(admitted(made, [Ticket() for _ in range(100)], 15.0)) == RAMP_START
+
+
+def test_calm_operation_knows_no_ramp():
+    made = gate(ramp_s=2.0)
+    assert len(admitted(made, [Ticket() for _ in range(5000)])) == 5000
+    made.succeeded(Ticket(), "recent", 299.0, 299.5)
+    made.exhausted(Ticket(), "unlucky", 300.0)
+    assert len(admitted(made, [Ticket() for _ in range(5000)])) == 5000, "a pause that ended as it began"
