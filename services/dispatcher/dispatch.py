@@ -80,7 +80,9 @@ class Dispatch:
         self._draining = False
         self._quiet = asyncio.Event()
         """Set in a drain when nothing is under way any more."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._alarm_at_s = 0.0
+        """When `_timer` rings: uvloop's handle of a moment that has passed meanwhile does not tell."""
 
     # -- what the consumer thread brings
 
@@ -214,7 +216,7 @@ class Dispatch:
     ) -> None:
         (metrics.ATTEMPT_UNANSWERED if answer.status is None else metrics.ATTEMPT_REFUSED).inc()
         self._ports.recorder.add(outcome)
-        self._gate.failed()
+        self._gate.failed(answered=answer.status is not None)
         if answer.retry_after_s is not None:
             self._gate.hold_off(now_s + min(answer.retry_after_s, self._policy.retry_after_cap_s))
         if record.position.epoch not in self._live:
@@ -333,9 +335,10 @@ class Dispatch:
             return
         wake_s = max(wake_s, now_s + MIN_SLEEP_S)
         if self._timer is not None:
-            if self._timer.when() <= wake_s + MIN_SLEEP_S:
+            if self._alarm_at_s <= wake_s + MIN_SLEEP_S:
                 return
             self._timer.cancel()
+        self._alarm_at_s = wake_s
         self._timer = self._loop.call_at(wake_s, self._alarm)
 
     def _alarm(self) -> None:

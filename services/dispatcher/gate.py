@@ -6,7 +6,8 @@ Rules:
 - A pause ends as it starts where deliveries are succeeding: one that *began* at most `evidence_s` ago succeeded, or,
   where attempts are few, one of the last EVIDENCE_ATTEMPTS did, and began at most EVIDENCE_MAX_AGE_S ago. When the
   success began counts, not when it came back: an old request that a dying merchant still answered is no evidence.
-- After a real pause the work comes back over a ramp: at most RAMP_START transactions, RAMP_STEP more with each success.
+- After a real pause the work comes back over a ramp: at most RAMP_START transactions, RAMP_STEP more with each success,
+  RAMP_STEP_BACK fewer with each attempt that got no answer.
   A transaction keeps its slot, waits included, until it is delivered or its round is exhausted; so a merchant that is
   still dead after a pause that ran its full length sees RAMP_START transactions and the next pause, not the herd.
 - For the first `ramp_s` of it the clock has a say too: no more transactions have begun than RAMP_START, doubled
@@ -28,6 +29,9 @@ EVIDENCE_MAX_AGE_S: Final = 30.0
 RAMP_START: Final = 8
 RAMP_STEP: Final = 4
 """Each success lets four more in: 1,000 at once after some four round trips of a healthy merchant."""
+RAMP_STEP_BACK: Final = 2
+"""Each attempt without an answer lets two fewer in: with two time-outs in three the ramp stands still, with more it
+goes back. A merchant (or a machine) that is asked more than it can answer in time does the work and earns nothing."""
 RAMP_DOUBLINGS: Final = 8
 """From 8 transactions to 2,048: at the usual 2 s the rate grows from 22 a second to more than one process delivers."""
 
@@ -135,9 +139,11 @@ class Gate:
                 self._phase = Phase.OPEN
         return None
 
-    def failed(self) -> None:
-        """An attempt failed."""
+    def failed(self, *, answered: bool) -> None:
+        """An attempt failed, by what the merchant `answered` or by no answer at all."""
         self._failures_since += 1
+        if not answered and self._phase is Phase.RAMP:
+            self._limit = max(self._limit - RAMP_STEP_BACK, min(RAMP_START, self._full))
 
     def exhausted(self, ticket: Ticket, transaction_id: str, now_s: float) -> Paused | None:
         """A round is exhausted; the pause that this begins, None where one runs already."""

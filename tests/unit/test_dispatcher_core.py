@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from services.dispatcher import retry, wording
 from services.dispatcher.deliver import Answer
@@ -292,3 +293,25 @@ async def test_only_a_2xx_is_a_delivery(status):
     world.take(record(1))
     await until(lambda: world.letters)
     assert world.recorder.states(1) == ["retrying"]
+
+
+def test_a_process_that_stands_still_for_a_moment_goes_on_afterwards():
+    """On a busy machine an alarm's time has passed when it is set: uvloop then gives another kind of handle."""
+
+    async def stall():
+        world = World(backoff_s=0.02, max_attempts=10)
+        answers = iter([REFUSED] * 5)
+        world.merchant.answer = lambda _: next(answers, OK)
+        tick = world.gate.tick
+
+        def slow_tick(now_s):
+            time.sleep(0.03)
+            return tick(now_s)
+
+        world.gate.tick = slow_tick
+        world.take(*(record(number) for number in range(5)))
+        await until(lambda: len(world.recorder.finished) == 5 or world.fatal)
+        assert world.fatal == []
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(stall())

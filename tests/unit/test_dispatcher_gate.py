@@ -10,6 +10,7 @@ from services.dispatcher.gate import (
     RAMP_DOUBLINGS,
     RAMP_START,
     RAMP_STEP,
+    RAMP_STEP_BACK,
     Gate,
     Paused,
     Phase,
@@ -86,7 +87,7 @@ def test_while_deliveries_succeed_a_pause_ends_as_it_starts():
 
 def fail(made, times):
     for _ in range(times):
-        made.failed()
+        made.failed(answered=True)
 
 
 def test_a_success_that_began_long_ago_is_no_evidence_however_late_it_came_back():
@@ -257,3 +258,20 @@ def test_calm_operation_knows_no_ramp():
     made.succeeded(Ticket(), "recent", 299.0, 299.5)
     made.exhausted(Ticket(), "unlucky", 300.0)
     assert len(admitted(made, [Ticket() for _ in range(5000)])) == 5000, "a pause that ended as it began"
+
+
+def test_a_merchant_that_answers_too_late_under_the_ramps_load_is_asked_less_again():
+    made = paused_at(0.0)
+    made.tick(300.0)
+    inside = admitted(made, [Ticket() for _ in range(RAMP_START)])
+    for ticket in inside:
+        made.succeeded(ticket, "id", 300.0, 300.5)
+    grown = made.vacancies(301.0)
+    assert grown == RAMP_START * (1 + RAMP_STEP)
+    made.failed(answered=True)
+    assert made.vacancies(301.0) == grown, "a merchant that says no has the time to say it"
+    made.failed(answered=False)
+    assert made.vacancies(301.0) == grown - RAMP_STEP_BACK
+    for _ in range(100):
+        made.failed(answered=False)
+    assert made.vacancies(301.0) == RAMP_START, "and never less than at the beginning"
