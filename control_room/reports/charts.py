@@ -14,6 +14,7 @@ from typing import Final
 
 from control_room.reports.curves import Axis, Curves, Probe
 from control_room.reports.figures import Figures
+from control_room.reports.merchant_load import CLOSE_UP_AFTER_S, CLOSE_UP_BEFORE_S, MerchantLoad
 from control_room.verify.arithmetic import PLACES
 from control_room.verify.faults import Fault
 
@@ -134,6 +135,29 @@ def throughput_chart(curves: Curves) -> Chart:
     )
     summary = f"accepted and delivered per second over the run; the scale ends at {top:,g} per second"
     return Chart("Throughput, per second", summary, shapes, _heights(top))
+
+
+def merchant_chart(curves: Curves) -> Chart | None:
+    """Requests at the merchant per second; None where it wrote down none."""
+    if not curves.asked:
+        return None
+    highest = max(curves.asked_per_s)
+    top = _round_up(highest)
+    summary = f"requests that reached the merchant, per second, whatever it answered; at most {highest:,.4g}"
+    shape = Shape("asked", "asked", _steps(curves.asked_per_s, top))
+    return Chart("Requests at the merchant, per second", summary, (shape,), _heights(top))
+
+
+def close_up(load: MerchantLoad) -> tuple[Chart, tuple[Tick, ...]]:
+    """Requests at the merchant around the end of a fault on it, and the seconds from that end: a ramp, or a herd."""
+    top = _round_up(max(load.close_up_per_s))
+    title = f"Requests at the merchant around the end of fault {load.fault.number}, per second"
+    summary = f"the rate from {CLOSE_UP_BEFORE_S:g} s before the fault's end to {CLOSE_UP_AFTER_S:g} s after it"
+    whole_s = CLOSE_UP_BEFORE_S + CLOSE_UP_AFTER_S
+    ticks = tuple(
+        Tick((CLOSE_UP_BEFORE_S + at) / whole_s, f"{at:+g} s" if at else "end") for at in (-5, 0, 1, 2, 3, 5, 10)
+    )
+    return Chart(title, summary, (Shape("asked", "asked", _steps(load.close_up_per_s, top)),), _heights(top)), ticks
 
 
 def backlog_chart(curves: Curves) -> Chart | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from control_room.reports.curves import Curves, curves
 from control_room.reports.figures import Figures, end_of, figures, recovered_after
+from control_room.reports.merchant_load import FIRST_SECONDS, MerchantLoad, merchant_load
 from control_room.reports.uncommon import Uncommon
 from control_room.verify.chained import document
 from control_room.verify.deliveries import Delivery
@@ -59,6 +60,15 @@ class Contents:
     def recoveries(self) -> list[Recovery]:
         """Each fault with what came after it."""
         return [self._recovery(fault) for fault in self.verdict.faults]
+
+    def merchant_loads(self) -> list[MerchantLoad]:
+        """What the merchant was asked during and after each fault that lay on it for a while."""
+        found = []
+        for fault in self.verdict.faults:
+            _, _, back_at = self.curves.backlog_after(self.figures, fault.at, end_of(fault))
+            until = self.curves.axis.end if back_at is None else max(back_at, end_of(fault) + FIRST_SECONDS)
+            found.append(merchant_load(fault, self.curves.asked, until))
+        return [load for load in found if load is not None]
 
     def _recovery(self, fault: Fault) -> Recovery:
         level, peak, back_at = self.curves.backlog_after(self.figures, fault.at, end_of(fault))

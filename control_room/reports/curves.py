@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from control_room.reports.figures import Figures, end_of
+from control_room.reports.merchant_load import request_times
 from control_room.verify.arithmetic import PLACES
 from control_room.verify.chained import records
 from control_room.verify.faults import Fault
@@ -61,6 +62,9 @@ class Curves:
     accepted_per_s: tuple[float, ...]
     """First 201 answers per second, one value per bin."""
     delivered_per_s: tuple[float, ...]
+    asked: array[float]
+    """Unix seconds of every request that the merchant wrote down, ascending."""
+    asked_per_s: tuple[float, ...]
     backlog: tuple[int, ...]
     """Acknowledged and not delivered, at GRID + 1 moments from the axis's begin to its end."""
     probes: tuple[Probe, ...]
@@ -91,11 +95,14 @@ def curves(run_dir: Path, found: Figures, faults: Sequence[Fault], edges: Iterab
         edges: further moments (Unix seconds) that the axis must reach, such as the run's begin.
     """
     probes = read_probes(run_dir)
+    asked = request_times(run_dir)
     axis = _axis(found, faults, probes, edges)
     return Curves(
         axis,
         _per_second(found.accepted_at, axis),
         _per_second(found.delivered_at, axis),
+        asked,
+        _per_second(asked, axis),
         _backlog(found, axis) if found.opened_at else (),
         probes,
     )

@@ -93,6 +93,30 @@ def _faults(contents: Contents) -> Iterator[str]:
         )
     head = ("#", "fault", "expected", "effect", "evidence", "healed")
     yield from _table((*head, "next delivery after it", "backlog", "backlog back after"), rows)
+    yield from _merchant_loads(contents)
+
+
+def _merchant_loads(contents: Contents) -> Iterator[str]:
+    loads = contents.merchant_loads()
+    if not loads:
+        return
+    yield ""
+    yield "Requests at the merchant, from its ledger; while the fault was on: in its latter half:"
+    yield ""
+    rows = [
+        (
+            str(load.fault.number),
+            f"{load.during_per_s:.1f}",
+            ", ".join(map(str, load.first_seconds)),
+            f"{load.highest_per_s:.0f}",
+            duration(load.nearly_after_s) or "never",
+        )
+        for load in loads
+    ]
+    seconds = f"in each of the first {len(loads[0].first_seconds)} s after it"
+    yield from _table(
+        ("#", "while it was on, per s", seconds, "highest rate after it, per s", "90 % of that after"), rows
+    )
 
 
 def _classes(verdict: Verdict) -> Iterator[str]:

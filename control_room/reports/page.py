@@ -32,6 +32,7 @@ CELL_CHARS: Final = 400
 """A cell of a table: an error message of a database may be pages long, and its first lines say what it was."""
 _MOST_SETTINGS: Final = 200
 _MOST_FAULTS: Final = 500
+_MOST_CLOSE_UPS: Final = 4
 _MOST_FACTS: Final = 40
 _TEMPLATES: Final = "templates"
 
@@ -117,7 +118,12 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 def _drawings(contents: Contents) -> dict[str, Any]:
     curves = contents.curves
-    drawn = (charts.throughput_chart(curves), charts.backlog_chart(curves), charts.places_chart(curves))
+    drawn = (
+        charts.throughput_chart(curves),
+        charts.merchant_chart(curves),
+        charts.backlog_chart(curves),
+        charts.places_chart(curves),
+    )
     bars = charts.fault_bars(contents.verdict.faults, curves.axis)
     return {
         "charts": [chart for chart in drawn if chart is not None] if curves.backlog else [],
@@ -135,10 +141,12 @@ def _drawings(contents: Contents) -> dict[str, Any]:
 
 
 def _tables(contents: Contents) -> dict[str, Any]:
-    verdict, uncommon = contents.verdict, contents.uncommon
+    verdict, uncommon, loads = contents.verdict, contents.uncommon, contents.merchant_loads()[:_MOST_FAULTS]
     most = max(verdict.duplicates.values(), default=0)
     return {
         "recoveries": contents.recoveries()[:_MOST_FAULTS],
+        "merchant_loads": loads,
+        "close_ups": [charts.close_up(load) for load in loads[:_MOST_CLOSE_UPS] if any(load.close_up_per_s)],
         "duplicates": [
             (WORDS[Cause(cause)], count, count / most) for cause, count in sorted(verdict.duplicates.items()) if count
         ],
