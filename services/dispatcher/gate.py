@@ -2,6 +2,8 @@
 
 Rules:
 - An exhausted round starts a pause. Nothing is attempted in it but one probe every `probe_interval_s`.
+- Several dispatchers notice the same dead merchant in the same second. So that they do not ask in step, the first probe
+  comes at a random moment of the first interval, the next ones, and a pause's end, up to a tenth later than they might.
 - The first success anywhere ends the pause.
 - A pause ends as it starts where deliveries are succeeding: one that *began* at most `evidence_s` ago succeeded, or,
   where attempts are few, one of the last EVIDENCE_ATTEMPTS did, and began at most EVIDENCE_MAX_AGE_S ago. When the
@@ -18,9 +20,12 @@ Rules:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
+
+from services.dispatcher.retry import JITTER
 
 EVIDENCE_ATTEMPTS: Final = 20
 """A merchant that fails 70 % of its requests fails 20 in a row once in 1,250 times; a dead one is known after 20."""
@@ -70,21 +75,33 @@ class Paused:
 class Gate:
     """Decides who may be attempted. All times are seconds of one monotonic clock."""
 
-    def __init__(self, *, pause_s: float, probe_interval_s: float, evidence_s: float, full: int, ramp_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        pause_s: float,
+        probe_interval_s: float,
+        evidence_s: float,
+        full: int,
+        ramp_s: float,
+        chance: Callable[[], float],
+    ) -> None:
         """`full` is the limit at which a ramp is over: the most requests that may be open at once.
 
-        `ramp_s` is how long a ramp lasts at least; 0 for one that follows the successes alone.
+        `ramp_s` is how long a ramp lasts at least; 0 for one that follows the successes alone. `chance` draws a random
+        number in [0, 1).
         """
         self._pause_s = pause_s
         self._probe_interval_s = probe_interval_s
         self._evidence_s = evidence_s
         self._full = full
         self._ramp_s = ramp_s
+        self._chance = chance
         self._phase = Phase.OPEN
         self._evidence_at_s = float("-inf")
         self._evidence_id = ""
         self._failures_since = 0
         self._paused_at_s = 0.0
+        self._pause_ends_s = 0.0
         self._caused_by = ""
         self._next_probe_s = float("inf")
         self._hold_off_until_s = float("-inf")
@@ -102,7 +119,7 @@ class Gate:
     @property
     def paused_until_s(self) -> float | None:
         """When the pause ends at the latest; None outside one."""
-        return self._paused_at_s + self._pause_s if self._phase is Phase.PAUSED else None
+        return self._pause_ends_s if self._phase is Phase.PAUSED else None
 
     def vacancies(self, now_s: float) -> int | None:
         """How many more transactions a ramp lets in; None where there is no ramp."""
@@ -114,7 +131,7 @@ class Gate:
     def wake_s(self) -> float:
         """When time alone lets something through: a pause's end, a probe, one more of a ramp; else infinite."""
         if self._phase is Phase.PAUSED:
-            return min(self._paused_at_s + self._pause_s, self._probe_at_s)
+            return min(self._pause_ends_s, self._probe_at_s)
         if self._phase is Phase.RAMP and self._slots < self._limit:
             doublings = math.log2((self._began + 1) / RAMP_START)
             return self._resumed_at_s + self._ramp_s * min(1.0, max(0.0, doublings / RAMP_DOUBLINGS))
@@ -155,12 +172,14 @@ class Gate:
         self._caused_by = transaction_id
         self._phase = Phase.PAUSED
         self._paused_at_s = now_s
-        self._next_probe_s = now_s + self._probe_interval_s if self._probe_interval_s > 0 else float("inf")
+        self._pause_ends_s = now_s + self._pause_s * (1 + JITTER * self._chance())
+        first_s = self._probe_interval_s * (1 - self._chance())
+        self._next_probe_s = now_s + first_s if self._probe_interval_s > 0 else float("inf")
         return Paused(None)
 
     def tick(self, now_s: float) -> Resumed | None:
         """The pause that has run its full length at `now_s`, if any."""
-        if self._phase is Phase.PAUSED and now_s >= self._paused_at_s + self._pause_s:
+        if self._phase is Phase.PAUSED and now_s >= self._pause_ends_s:
             return self._resume(self._caused_by, now_s)
         return None
 
@@ -170,7 +189,7 @@ class Gate:
 
     def probe_sent(self, now_s: float) -> None:
         """A probe left: the next is due an interval later."""
-        self._next_probe_s = now_s + self._probe_interval_s
+        self._next_probe_s = now_s + self._probe_interval_s * (1 + JITTER * self._chance())
 
     def hold_off(self, until_s: float) -> None:
         """The merchant asked for silence (`Retry-After`): probes respect it as retries do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -290,4 +291,5 @@ def _gate(settings: DispatcherSettings) -> Gate:
         evidence_s=settings.pause_evidence_sec,
         full=settings.max_in_flight,
         ramp_s=settings.ramp_sec,
+        chance=random.random,
     )

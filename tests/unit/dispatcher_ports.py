@@ -105,7 +105,12 @@ class World:
         self.intake = Intake(capacity=10_000, capacity_bytes=1 << 20)
         policy = {"max_attempts": 3, "backoff_s": 0.02, "retry_after_cap_s": 60.0, **retries}
         self.gate = Gate(
-            pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=0.5, full=max_in_flight, ramp_s=ramp_s
+            pause_s=pause_s,
+            probe_interval_s=probe_interval_s,
+            evidence_s=0.5,
+            full=max_in_flight,
+            ramp_s=ramp_s,
+            chance=lambda: 0.0,
         )
         headers = RequestHeaders(Secrets.parse("0123456789abcdef0123456789abcdef"), "tests")
         self.dispatch = Dispatch(

@@ -24,7 +24,14 @@ class Ticket:
 
 
 def gate(*, pause_s=300.0, probe_interval_s=5.0, full=1000, ramp_s=0.0):
-    return Gate(pause_s=pause_s, probe_interval_s=probe_interval_s, evidence_s=2.0, full=full, ramp_s=ramp_s)
+    return Gate(
+        pause_s=pause_s,
+        probe_interval_s=probe_interval_s,
+        evidence_s=2.0,
+        full=full,
+        ramp_s=ramp_s,
+        chance=lambda: 0.0,
+    )
 
 
 def paused_at(now_s, **settings):
