@@ -15,6 +15,8 @@ Rules:
 - For the first `ramp_s` of it the clock has a say too: no more transactions have begun than RAMP_START, doubled
   RAMP_DOUBLINGS times over that stretch. Slots alone would let a merchant that answers in a millisecond, and may be
   about to fall over again, have the full rate within ten of them.
+- A success that took long, by the time-out and by the ramp's fastest, lets nobody more in while the slots are in use:
+  what is queued already, here or at the merchant, only gets later by more.
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ EVIDENCE_MAX_AGE_S: Final = 30.0
 RAMP_START: Final = 8
 RAMP_STEP: Final = 4
 """Each success lets four more in: 1,000 at once after some four round trips of a healthy merchant."""
-RAMP_STEP_BACK: Final = 2
-"""Each attempt without an answer lets two fewer in: with two time-outs in three the ramp stands still, with more it
-goes back. A merchant (or a machine) that is asked more than it can answer in time does the work and earns nothing."""
+RAMP_STEP_BACK: Final = 1
+"""Each attempt without an answer lets one fewer in: where four in five time out the ramp goes back. A merchant (or a
+machine) that is asked more than it can answer in time does the work and earns nothing; one that leaves a third of its
+requests unanswered out of spite still gets everything."""
 RAMP_DOUBLINGS: Final = 8
 """From 8 transactions to 2,048: at the usual 2 s the rate grows from 22 a second to more than one process delivers."""
 
@@ -83,18 +86,20 @@ class Gate:
         evidence_s: float,
         full: int,
         ramp_s: float,
+        quick_s: float,
         chance: Callable[[], float],
     ) -> None:
         """`full` is the limit at which a ramp is over: the most requests that may be open at once.
 
-        `ramp_s` is how long a ramp lasts at least; 0 for one that follows the successes alone. `chance` draws a random
-        number in [0, 1).
+        `ramp_s` is how long a ramp lasts at least; 0 for one that follows the successes alone. An answer within
+        `quick_s` never took long. `chance` draws a random number in [0, 1).
         """
         self._pause_s = pause_s
         self._probe_interval_s = probe_interval_s
         self._evidence_s = evidence_s
         self._full = full
         self._ramp_s = ramp_s
+        self._quick_s = quick_s
         self._chance = chance
         self._phase = Phase.OPEN
         self._evidence_at_s = float("-inf")
@@ -110,6 +115,7 @@ class Gate:
         self._limit = 0
         self._began = 0
         self._resumed_at_s = 0.0
+        self._fastest_s = float("inf")
 
     @property
     def phase(self) -> Phase:
@@ -151,10 +157,16 @@ class Gate:
         if self._phase is Phase.PAUSED:
             return self._resume(transaction_id, now_s)
         if self._phase is Phase.RAMP:
-            self._limit += RAMP_STEP
-            if self._limit >= self._full and now_s >= self._resumed_at_s + self._ramp_s:
-                self._phase = Phase.OPEN
+            self._climb(now_s - started_s, now_s)
         return None
+
+    def _climb(self, took_s: float, now_s: float) -> None:
+        """A success in a ramp."""
+        self._fastest_s = min(self._fastest_s, took_s)
+        if took_s <= max(self._quick_s, 2 * self._fastest_s) or 2 * self._slots <= self._limit:
+            self._limit += RAMP_STEP
+        if self._limit >= self._full and now_s >= self._resumed_at_s + self._ramp_s:
+            self._phase = Phase.OPEN
 
     def failed(self, *, answered: bool) -> None:
         """An attempt failed, by what the merchant `answered` or by no answer at all."""
@@ -234,6 +246,7 @@ class Gate:
         self._phase = Phase.RAMP
         self._ramp += 1
         self._slots = self._began = 0
+        self._fastest_s = float("inf")
         self._resumed_at_s = now_s
         self._limit = min(RAMP_START, self._full)
         return Resumed(now_s - self._paused_at_s, transaction_id)

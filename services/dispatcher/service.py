@@ -291,5 +291,6 @@ def _gate(settings: DispatcherSettings) -> Gate:
         evidence_s=settings.pause_evidence_sec,
         full=settings.max_in_flight,
         ramp_s=settings.ramp_sec,
+        quick_s=settings.request_timeout_sec / 4,
         chance=random.random,
     )

@@ -110,6 +110,7 @@ class World:
             evidence_s=0.5,
             full=max_in_flight,
             ramp_s=ramp_s,
+            quick_s=0.25,
             chance=lambda: 0.0,
         )
         headers = RequestHeaders(Secrets.parse("0123456789abcdef0123456789abcdef"), "tests")

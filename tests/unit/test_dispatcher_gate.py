@@ -30,6 +30,7 @@ def gate(*, pause_s=300.0, probe_interval_s=5.0, full=1000, ramp_s=0.0):
         evidence_s=2.0,
         full=full,
         ramp_s=ramp_s,
+        quick_s=0.25,
         chance=lambda: 0.0,
     )
 
@@ -272,7 +273,7 @@ def test_a_merchant_that_answers_too_late_under_the_ramps_load_is_asked_less_aga
     made.tick(300.0)
     inside = admitted(made, [Ticket() for _ in range(RAMP_START)])
     for ticket in inside:
-        made.succeeded(ticket, "id", 300.0, 300.5)
+        made.succeeded(ticket, "id", 300.4, 300.5)
     grown = made.vacancies(301.0)
     assert grown == RAMP_START * (1 + RAMP_STEP)
     made.failed(answered=True)
@@ -282,3 +283,39 @@ def test_a_merchant_that_answers_too_late_under_the_ramps_load_is_asked_less_aga
     for _ in range(100):
         made.failed(answered=False)
     assert made.vacancies(301.0) == RAMP_START, "and never less than at the beginning"
+
+
+def answered(made, tickets, took_s, now_s):
+    for ticket in tickets:
+        made.succeeded(ticket, "id", now_s - took_s, now_s)
+
+
+def test_answers_that_come_ever_later_are_no_reason_to_ask_for_more():
+    made = paused_at(0.0)
+    made.tick(300.0)
+    inside = admitted(made, [Ticket() for _ in range(RAMP_START)])
+    answered(made, inside[:1], took_s=0.01, now_s=300.1)
+    inside = inside[1:] + admitted(made, [Ticket() for _ in range(100)], 300.1)
+    assert len(inside) == RAMP_START + RAMP_STEP
+    answered(made, inside[:5], took_s=0.3, now_s=300.3)
+    assert made.vacancies(300.3) == 5, "they give back their slots, and no more"
+
+
+def test_a_merchant_that_was_always_slow_gets_all_of_its_work_at_once_in_the_end():
+    made = paused_at(0.0)
+    made.tick(300.0)
+    now_s = 300.0
+    for _ in range(6):
+        inside = admitted(made, [Ticket() for _ in range(2000)])
+        now_s += 2.0
+        answered(made, inside, took_s=2.0, now_s=now_s)
+    assert made.phase is Phase.OPEN
+
+
+def test_a_ramp_that_holds_nobody_back_comes_to_its_end_however_slow_the_merchant_has_become():
+    made = paused_at(0.0, full=100)
+    made.tick(300.0)
+    took_s = [0.01] + [0.9] * 40
+    for number, one_s in enumerate(took_s):
+        answered(made, admitted(made, [Ticket()], 300.0 + number), one_s, 300.0 + number + one_s)
+    assert made.phase is Phase.OPEN

@@ -96,7 +96,9 @@ def gates(seed):
     made = []
     for number in range(MANY):
         chance = random.Random(seed * MANY + number).random
-        one = Gate(pause_s=300.0, probe_interval_s=5.0, evidence_s=2.0, full=1000, ramp_s=2.0, chance=chance)
+        one = Gate(
+            pause_s=300.0, probe_interval_s=5.0, evidence_s=2.0, full=1000, ramp_s=2.0, quick_s=0.25, chance=chance
+        )
         assert one.exhausted(Ticket(), "culprit", 100.0) == Paused(None)
         made.append(one)
     return made
