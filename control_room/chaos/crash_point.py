@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from control_room.chaos.errors import FaultError
 from control_room.chaos.live import LiveState
@@ -16,7 +16,7 @@ from control_room.chaos.member_faults import END_DEADLINE_S, Crash
 from control_room.chaos.observe import Evidence, member_status, wait_for
 from control_room.durations import seconds
 from control_room.stack.runtime import API_REPLICAS, Runtime
-from services.common.crash import POINTS, arm_file
+from services.common.crash import POINTS, SETTING, arm_file
 
 WITHIN_S: Final = 60.0
 """For the member to reach its point, where nobody says another time."""
@@ -45,6 +45,7 @@ class CrashPoint(Crash):
 
     name = "crash-point"
     summary = "ends the member at a named line of its code (the stack needs CRASH_POINTS=1); it comes back by itself"
+    needs: ClassVar[Mapping[str, str]] = {SETTING: "1"}
     targets = tuple(member for members in _MEMBERS.values() for member in members)
     takes = True
 

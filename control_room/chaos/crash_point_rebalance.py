@@ -23,7 +23,7 @@ _POLL_S: Final = 0.2
 def newcomer(endpoints: Endpoints) -> Iterator[Callable[[], None]]:
     """Joins, and leaves at the end; what it yields must be called often, or the group waits for the newcomer."""
     settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=endpoints.kafka_topic)
-    consumer = make_consumer(settings, _NAME, session_timeout_ms=_SESSION_MS)
+    consumer = make_consumer(settings, _NAME, group_id=endpoints.kafka_group, session_timeout_ms=_SESSION_MS)
     consumer.subscribe([endpoints.kafka_topic])
     try:
         yield lambda: _poll(consumer.poll)

@@ -37,6 +37,9 @@ class Fault(ABC):
     closes: ClassVar[frozenset[str]] = frozenset()
     """Names of lasting faults on the same member that end when this one took effect."""
 
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Settings that the stack must have been started with, by variable, for the fault to be there at all."""
+
     def __init__(self, target: str, facts: Mapping[str, Any] | None = None) -> None:
         """`facts` are those of `prepare`, kept in the journal."""
         if target not in self.targets:

@@ -20,6 +20,7 @@ from control_room.replay.options import new_seed
 from control_room.scenarios import matrix as tables
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, ScenarioError, find, load, shipped
+from control_room.scenarios.needs import needs_of_all
 from control_room.scenarios.result import UNAVAILABLE, Result, UnavailableScenario, exit_code
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import Runtime
@@ -77,9 +78,15 @@ def lint(files: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _stack(state: Path | None, runtime_name: str | None, keep: bool, line: LiveLine) -> Iterator[tuple[Runtime, Path]]:
-    """A stack that is up; one that is started for this has its waits compressed."""
-    runtime = runtime_of(state, runtime_name, quick_environment())
+def _stack(
+    chosen: Sequence[Scenario], state: Path | None, runtime_name: str | None, keep: bool, line: LiveLine
+) -> Iterator[tuple[Runtime, Path]]:
+    """A stack that is up; one that is started for this has its waits compressed, and what the scenarios need."""
+    try:
+        needed = needs_of_all(chosen)
+    except ScenarioError as error:
+        raise Stop(str(error), USAGE) from error
+    runtime = runtime_of(state, runtime_name, quick_environment() | needed)
     heal_left_behind(runtime, state)
     with stack_for(runtime, keep, line.say):
         yield runtime, resolve_state_dir(state)
@@ -137,7 +144,7 @@ def _run(
     as_json: bool,
 ) -> int:
     results: list[Result] = []
-    with LiveLine() as line, _stack(state, runtime_name, keep, line) as (runtime, state_dir):
+    with LiveLine() as line, _stack(chosen, state, runtime_name, keep, line) as (runtime, state_dir):
         for number, scenario in enumerate(chosen):
             own = None if seed is None else seed + number
             results.append(_one(runtime, state_dir, scenario, own, line))
@@ -172,7 +179,7 @@ def matrix(
     """Runs the scenarios and tells what each came to; 1 or the first verdict's code where one failed."""
     chosen = [_load(name) for name in names or shipped()]
     chosen = [one for one in chosen if one.quick or not quick]
-    with LiveLine() as line, _stack(state, runtime_name, keep, line) as (runtime, state_dir):
+    with LiveLine() as line, _stack(chosen, state, runtime_name, keep, line) as (runtime, state_dir):
         results = tables.run_all(
             chosen,
             lambda scenario: _one(runtime, state_dir, scenario, seed, line),

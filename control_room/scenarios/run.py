@@ -22,6 +22,7 @@ from control_room.runs.behaviour import failure_rate
 from control_room.runs.prove import prove
 from control_room.scenarios import conditions, targets
 from control_room.scenarios.model import Scenario, Step
+from control_room.scenarios.needs import lacking
 from control_room.scenarios.result import (
     UNAVAILABLE,
     Result,
@@ -58,7 +59,7 @@ def run_scenario(
 ) -> Result:
     """Runs `scenario` against a stack that is up, to its verdict. Whatever happens, its faults are healed.
 
-    One with a fault that is not available here is not begun: no payment is sent for a proof that cannot be had.
+    One with a fault that is not available here, or on another stack than it needs, is not begun: no payment is sent for a proof that cannot be had.
 
     A step that does not come to pass ends the steps, not the run: the verdict is then UNKNOWN where a planned fault is
     missing, and the scenario has failed in any case.
@@ -67,8 +68,8 @@ def run_scenario(
         ReplayError, SourceError (of tracking), StackError, FaultError: why it could not be carried out at all.
     """
     impossible = unavailable(runtime, scenario.faults_named)
-    if impossible:
-        why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
+    why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items()) or lacking(scenario, runtime.settings())
+    if why:
         narrate(f"{UNAVAILABLE}: {scenario.name}: {why}")
         return UnavailableScenario(scenario, why)
     load, chosen = scenario.load, new_seed() if seed is None else seed

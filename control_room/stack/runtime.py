@@ -67,6 +67,8 @@ class Endpoints:
     kafka_ports: Mapping[str, int]
     """The EXTERNAL port of each broker, by member name."""
     kafka_topic: str
+    kafka_group: str
+    """The dispatcher's consumer group."""
     postgres_conninfo: str = field(repr=False)
     metrics_urls: Mapping[str, str]
     """`/metrics` of each of the services, by member name."""
@@ -136,6 +138,12 @@ class Runtime(Protocol):
 
     def crash_points(self) -> Path | None:
         """The folder in which crash points are armed; None where the stack was started without CRASH_POINTS."""
+
+    def settings(self) -> Mapping[str, str]:
+        """What the user set for the services when the stack was started, by variable; the rest has its defaults.
+
+        Raises NotRunningError as `endpoints`.
+        """
 
     def secret(self) -> str:
         """The HMAC_SECRET that the stack signs and verifies with. Raises NotRunningError as `endpoints`."""

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
-from services.common.kafka import GROUP_ID, make_admin
+from services.common.kafka import make_admin
 from services.common.settings import KafkaSettings
 
 METADATA_TIMEOUT_S: Final = 1.5
@@ -76,6 +76,7 @@ class KafkaReader:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._topic = endpoints.kafka_topic
+        self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
         self._settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=self._topic)
         self._admin: AdminClient | None = None
@@ -100,10 +101,10 @@ class KafkaReader:
         """The broker that holds the dispatcher's group. Raises SourceError where Kafka does not tell."""
         with self._lock:
             try:
-                asked = self._client().describe_consumer_groups([GROUP_ID], request_timeout=METADATA_TIMEOUT_S)
-                return int(asked[GROUP_ID].result(METADATA_TIMEOUT_S).coordinator.id)
+                asked = self._client().describe_consumer_groups([self._group], request_timeout=METADATA_TIMEOUT_S)
+                return int(asked[self._group].result(METADATA_TIMEOUT_S).coordinator.id)
             except (KafkaException, FutureTimeout) as error:
-                raise SourceError(f"the coordinator of {GROUP_ID} is not known: {error}") from error
+                raise SourceError(f"the coordinator of {self._group} is not known: {error}") from error
 
     def _read(self, open_brokers: list[tuple[str, int]]) -> KafkaStatus:
         admin = self._client()
@@ -135,7 +136,7 @@ class KafkaReader:
             known,
             min_in_sync or self._settings.kafka_min_insync_replicas,
             partitions,
-            GROUP_ID,
+            self._group,
             tuple(notes),
         )
 
@@ -145,12 +146,12 @@ class KafkaReader:
             TopicPartition(self._topic, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # theirs
             for number in numbers
         }
-        group = ConsumerGroupTopicPartitions(GROUP_ID, [TopicPartition(self._topic, number) for number in numbers])
+        group = ConsumerGroupTopicPartitions(self._group, [TopicPartition(self._topic, number) for number in numbers])
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
         return _Asked(
             time.monotonic() + ANSWER_TIMEOUT_S,
             admin.list_offsets(latest, request_timeout=ANSWER_TIMEOUT_S),
-            admin.list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S)[GROUP_ID],
+            admin.list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S)[self._group],
             admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[resource],
         )
 
@@ -177,7 +178,7 @@ class _Asked:
             told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
             if told is not None:
                 ends[partition.partition] = told.offset
-        told = _result(self.group, self.until_s, f"the offsets of group {GROUP_ID}", notes)
+        told = _result(self.group, self.until_s, "the offsets of the dispatcher's group", notes)
         offsets = () if told is None else told.topic_partitions
         committed = {each.partition: each.offset if each.offset >= 0 else None for each in offsets}
         told = _result(self.config, self.until_s, "the topic's settings", notes)

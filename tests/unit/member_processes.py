@@ -109,6 +109,7 @@ class ProcessRuntime:
             kafka_bootstrap="127.0.0.1:9",
             kafka_ports={},
             kafka_topic="payment-webhooks",
+            kafka_group="bruce-dispatcher",
             postgres_conninfo=self._conninfo,
             metrics_urls={},
             dispatcher_status_url=nowhere,

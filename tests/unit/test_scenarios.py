@@ -7,7 +7,8 @@ import pytest
 
 import scenarios
 from control_room.scenarios import conditions, matrix, storm
-from control_room.scenarios.model import ScenarioError, find, load, schema, shipped
+from control_room.scenarios.model import Scenario, ScenarioError, find, load, schema, shipped
+from control_room.scenarios.needs import lacking, needs_of, needs_of_all
 from control_room.scenarios.result import Measures, ScenarioResult, StepOutcome
 from control_room.stack.runtime import MemberStatus, State
 from control_room.verify import Arithmetic, Outcome, Verdict
@@ -147,3 +148,33 @@ def test_a_matrix_is_told_as_markdown_and_as_junit(tmp_path):
     suite = ElementTree.fromstring(matrix.junit(results))
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert json.dumps(matrix.to_json(results))
+
+
+def scenario(name, *steps, **more):
+    return Scenario.model_validate({"name": name, "proves": "Something that is worth it.", "steps": steps, **more})
+
+
+KILLS = {"fault": "kill", "target": "dispatcher"}
+DIES = {"fault": "crash-point", "target": "dispatcher", "with": {"point": "dispatcher.after-2xx"}}
+
+
+def test_what_a_stack_must_be_started_with_follows_from_the_faults_and_the_settings_of_a_scenario():
+    assert needs_of(scenario("plain", KILLS)) == {}
+    assert needs_of(scenario("dies", KILLS, DIES)) == {"CRASH_POINTS": "1"}
+    assert needs_of(scenario("own", DIES, settings={"MAX_IN_FLIGHT": "5"})) == {
+        "CRASH_POINTS": "1",
+        "MAX_IN_FLIGHT": "5",
+    }
+
+
+def test_scenarios_that_need_different_settings_are_not_run_on_one_stack():
+    one, other = (scenario(f"with-{value}", KILLS, settings={"MAX_IN_FLIGHT": value}) for value in ("5", "6"))
+    assert needs_of_all([one, scenario("dies", DIES), one]) == {"MAX_IN_FLIGHT": "5", "CRASH_POINTS": "1"}
+    with pytest.raises(ScenarioError, match="with-6 needs MAX_IN_FLIGHT=6, another one needs MAX_IN_FLIGHT=5"):
+        needs_of_all([one, other])
+
+
+def test_a_stack_that_was_started_without_what_a_scenario_needs_is_told_how_to_start_it():
+    dies = scenario("dies", DIES)
+    assert lacking(dies, {"CRASH_POINTS": "1", "MAX_RETRIES": "2"}) == ""
+    assert "`CRASH_POINTS=1 bruce-control up`" in lacking(dies, {"MAX_RETRIES": "2"})

@@ -102,6 +102,11 @@ def crash_points(environ: Mapping[str, str]) -> bool:
     return wanted == "1"
 
 
+def given(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the user set of what the members are started with, crash points included. Raises StackError for nonsense."""
+    return {**passed_on(environ), **({crash.SETTING: "1"} if crash_points(environ) else {})}
+
+
 def for_service(member: str, environ: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
     """The whole environment of one of the services."""
     port = str(addresses.ports[member])

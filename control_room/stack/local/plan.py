@@ -16,7 +16,6 @@ from control_room.stack.local import environment, jars, java, kafka, nginx, port
 from control_room.stack.local.layout import Layout, write_json, write_private
 from control_room.stack.local.record import StackRecord
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate, StackError
-from services.common import crash
 
 SERVICES: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
 
@@ -109,6 +108,7 @@ def make(layout: Layout, environ: Mapping[str, str], replaced: Mapping[str, Sequ
         postgres_db=environ.get("POSTGRES_DB") or before.postgres_db,
         replaced={member: list(command) for member, command in replaced.items()},
         crash_points=environment.crash_points(environ),
+        settings=environment.given(environ),
         settings_sum=settings_sum(environ, replaced),
     )
     views.kafka_settings(found.but(ports=dict.fromkeys(MEMBERS, 1)))  # refuses a topic that cannot be one
@@ -135,8 +135,7 @@ def settings_sum(environ: Mapping[str, str], replaced: Mapping[str, Sequence[str
     asked = {name: environ[name] for group in ports.GROUPS if (name := group.variable) in environ}
     chosen = {"KAFKA_TOPIC", "POSTGRES_DB", "HMAC_SECRET"} & environ.keys()
     facts = {
-        **environment.passed_on(environ),
-        **({crash.SETTING: "1"} if environment.crash_points(environ) else {}),
+        **environment.given(environ),
         **asked,
         **{name: environ[name] for name in chosen},
         **{f"replace {member}": list(command) for member, command in replaced.items()},

@@ -37,6 +37,8 @@ class StackRecord:
     """Members that run another command than their own."""
     crash_points: bool = False
     """Whether the services have their crash points."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """What the user set for the services, by variable; no secrets are among them."""
 
     @classmethod
     def load(cls, layout: Layout) -> StackRecord | None:

@@ -225,6 +225,10 @@ class LocalRuntime:
         """Where crash points are armed; None where there are none."""
         return self.layout.crash_dir if self._record().crash_points else None
 
+    def settings(self) -> Mapping[str, str]:
+        """What was set when the stack was started."""
+        return self._record().settings
+
     def secret(self) -> str:
         """The HMAC_SECRET of the stack."""
         self._record()

@@ -24,6 +24,7 @@ from control_room.stack.runtime import (
     StackError,
     State,
 )
+from services.common.kafka import GROUP_ID
 from services.common.settings import KafkaSettings, explain
 
 _METRICS = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
@@ -151,6 +152,7 @@ def endpoints(found: StackRecord, password: str) -> Endpoints:
         kafka_bootstrap=bootstrap(found),
         kafka_ports={name: ports[name] for name in BROKERS},
         kafka_topic=found.topic,
+        kafka_group=found.settings.get("KAFKA_GROUP_ID") or GROUP_ID,
         postgres_conninfo=postgres.conninfo(ports["postgres"], found.postgres_user, password, found.postgres_db),
         metrics_urls={name: f"{base[name]}/metrics" for name in _METRICS},
         dispatcher_status_url=f"{base['dispatcher']}/status",

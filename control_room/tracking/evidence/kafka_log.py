@@ -29,7 +29,7 @@ from control_room.stack.runtime import Endpoints
 from control_room.tracking.kafka_view import hush_client, listening
 from control_room.tracking.parts import SourceError
 from control_room.verify.coverage import Coverage
-from services.common.kafka import GROUP_ID, ROUND_HEADER, make_admin, make_consumer
+from services.common.kafka import ROUND_HEADER, make_admin, make_consumer
 from services.common.settings import KafkaSettings
 
 OWN_GROUP: Final = "bruce-control-evidence"
@@ -99,6 +99,7 @@ class KafkaLog:
 
     def __init__(self, endpoints: Endpoints, *, budget_s: float = READ_BUDGET_S) -> None:
         self._topic = endpoints.kafka_topic
+        self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
         self._settings = KafkaSettings(kafka_bootstrap_servers=self._bootstrap, kafka_topic=self._topic)
         self._left_s = budget_s
@@ -114,10 +115,10 @@ class KafkaLog:
         description = self._description()
         numbers = [partition.id for partition in description.partitions]
         asked = [TopicPartition(self._topic, number) for number in numbers]
-        group = ConsumerGroupTopicPartitions(GROUP_ID, asked)
+        group = ConsumerGroupTopicPartitions(self._group, asked)
         with _telling("what the dispatcher's group has committed"):
             told = self._client().list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S)
-            commits = {each.partition: each for each in told[GROUP_ID].result(ANSWER_TIMEOUT_S).topic_partitions}
+            commits = {each.partition: each for each in told[self._group].result(ANSWER_TIMEOUT_S).topic_partitions}
         starts = self._offsets(numbers, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # theirs
         ends = self._offsets(numbers, OffsetSpec.latest())  # type: ignore[no-untyped-call] # theirs
         found = {}
