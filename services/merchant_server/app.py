@@ -16,6 +16,7 @@ from services.merchant_server import metrics
 from services.merchant_server.answers import MOVED_PATH
 from services.merchant_server.behaviour import BehaviourError
 from services.merchant_server.group_commit import GroupCommit
+from services.merchant_server.kept import KeptBehaviour
 from services.merchant_server.ledger import LedgerError, LedgerFile
 from services.merchant_server.ledger_reader import MAX_PAGE_LINES, read_page
 from services.merchant_server.listener import WebhookListener
@@ -35,11 +36,18 @@ class MerchantApp:
     """Routes and what they need. `stopping` ends the streams."""
 
     def __init__(
-        self, ledger: LedgerFile, commits: GroupCommit, listener: WebhookListener, *, caller_timeout_s: float
+        self,
+        ledger: LedgerFile,
+        commits: GroupCommit,
+        listener: WebhookListener,
+        kept: KeptBehaviour,
+        *,
+        caller_timeout_s: float,
     ) -> None:
         self._ledger = ledger
         self._commits = commits
         self._listener = listener
+        self._kept = kept
         self._caller_timeout_s = caller_timeout_s
         self._started_at_s = time.time()
         self.stopping = asyncio.Event()
@@ -103,6 +111,10 @@ class MerchantApp:
             return _json(400, {"error": f"The body is not valid JSON: {error}.", "fields": {}})
         except BehaviourError as error:
             return _json(400, {"error": f"The behaviour cannot be changed so: {error}.", "fields": error.fields})
+        try:
+            self._kept.save(changed)
+        except OSError as error:
+            return _json(500, {"error": f"The behaviour cannot be kept over a restart: {error.strerror}."})
         self._listener.behave(changed)
         log.info("behaviour changed mode=%s failure_rate=%g", changed.mode, changed.failure_rate, extra=changes)
         return _json(200, changed.document())

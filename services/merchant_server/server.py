@@ -16,6 +16,7 @@ from services.merchant_server import metrics
 from services.merchant_server.app import MerchantApp
 from services.merchant_server.behaviour import Behaviour
 from services.merchant_server.group_commit import GroupCommit
+from services.merchant_server.kept import KeptBehaviour
 from services.merchant_server.ledger import LedgerError, LedgerFile
 from services.merchant_server.listener import WebhookListener
 from services.merchant_server.settings import MerchantSettings
@@ -49,14 +50,16 @@ async def _serve(settings: MerchantSettings, ledger: LedgerFile, stop: asyncio.E
         metrics.LEDGER_LINES.set(ledger.synced.lines)
 
     commits = GroupCommit(ledger, observe)
-    behaviour = Behaviour(
+    started_as = Behaviour(
         failure_rate=settings.failure_rate,
         timeout_share=settings.timeout_share,
         hang_s=settings.hang_s,
         drip_s=2 * settings.request_timeout_sec,
     )
+    kept = KeptBehaviour(settings.ledger_path, started_as)
+    behaviour = kept.load(caller_timeout_s=settings.request_timeout_sec)
     listener = WebhookListener(commits, settings.secrets, behaviour, Random())  # noqa: S311 - chance, not a secret
-    app = MerchantApp(ledger, commits, listener, caller_timeout_s=settings.request_timeout_sec)
+    app = MerchantApp(ledger, commits, listener, kept, caller_timeout_s=settings.request_timeout_sec)
     # handler_cancellation: a caller that hangs up ends its held-back answer at once, or they would pile up.
     runner = web.AppRunner(
         app.make(), access_log=None, handler_cancellation=True, keepalive_timeout=_KEEPALIVE_S, shutdown_timeout=1.0
@@ -69,7 +72,7 @@ async def _serve(settings: MerchantSettings, ledger: LedgerFile, stop: asyncio.E
             "merchant-server listens on %s:%d failure_rate=%g ledger=%s lines=%d",
             settings.listen_host,
             settings.merchant_port,
-            settings.failure_rate,
+            behaviour.failure_rate,
             ledger.path,
             ledger.synced.lines,
         )

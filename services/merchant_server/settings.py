@@ -16,7 +16,7 @@ class MerchantSettings(ServiceSettings, SecretSettings):
     merchant_port: Port = 5001
     """`POST /webhook_listener`, the ledger, `/admin/behaviour`, `/healthz` and `/metrics` all answer here."""
     failure_rate: Share = 0.7
-    """The share of requests that fail, until `PUT /admin/behaviour` says otherwise."""
+    """The share of requests that fail, until `PUT /admin/behaviour` says otherwise (that outlives a restart)."""
     timeout_share: Share = 0.5
     """The share of failing requests that are answered only after the caller's time-out; the rest get a 500 at once."""
     request_timeout_sec: PositiveSeconds = 3.0

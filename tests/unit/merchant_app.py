@@ -15,6 +15,7 @@ from services.common.signing import Secrets
 from services.merchant_server.app import MerchantApp
 from services.merchant_server.behaviour import Behaviour, Mode
 from services.merchant_server.group_commit import GroupCommit
+from services.merchant_server.kept import KeptBehaviour
 from services.merchant_server.ledger import LedgerFile
 from services.merchant_server.listener import WebhookListener
 
@@ -91,8 +92,9 @@ async def merchant(path, *, hang_s=30.0, secrets=SECRETS, mode="normal", **behav
     groups = []
     commits = GroupCommit(ledger, lambda lines, duration_s: groups.append(lines))
     behaviour = Behaviour(**{"failure_rate": 0.0, "hang_s": hang_s, **behaviour, "mode": Mode(mode)})
-    listener = WebhookListener(commits, secrets, behaviour, Random(1))
-    app = MerchantApp(ledger, commits, listener, caller_timeout_s=0.1)
+    kept = KeptBehaviour(path, behaviour)
+    listener = WebhookListener(commits, secrets, kept.load(caller_timeout_s=0.1), Random(1))
+    app = MerchantApp(ledger, commits, listener, kept, caller_timeout_s=0.1)
     runner = web.AppRunner(app.make(), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)

@@ -226,7 +226,7 @@ class LocalRuntime:
         return self.layout.crash_dir if self._record().crash_points else None
 
     def settings(self) -> Mapping[str, str]:
-        """What was set when the stack was started."""
+        """What the user set when the stack was started."""
         return self._record().settings
 
     def secret(self) -> str:
