@@ -61,9 +61,19 @@ class CrashPoint(Crash):
 
     @classmethod
     def at(cls, target: str, params: Mapping[str, Any]) -> CrashPoint:
-        """The fault at `params["point"]`, waiting `params["within"]` for it. Raises FaultError for other params."""
+        """The fault at `params["point"]`, waiting `params["within"]` for it. Raises FaultError for other params.
+
+        Of several points it is the one that `target` has: so members of different kinds can be armed at the same time.
+        """
         given = {key: value for key, value in params.items() if value is not None}
         point, within = given.pop("point", None), given.pop("within", WITHIN_S)
+        if isinstance(point, list):
+            own = [one for one in point if target in members_of(str(one))]
+            if len(own) != 1:
+                raise FaultError(
+                    f"{target} must have one of the crash points {', '.join(map(str, point))}; it has {len(own)}"
+                )
+            (point,) = own
         if given or point is None:
             raise FaultError("crash-point takes `point`, which it needs, and `within`, and nothing else")
         if target not in members_of(str(point)):

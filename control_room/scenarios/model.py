@@ -15,7 +15,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 import scenarios
-from control_room.chaos.catalogue import CATALOGUE
+from control_room.chaos.catalogue import CATALOGUE, make
+from control_room.chaos.errors import FaultError
 from control_room.durations import seconds
 from control_room.scenarios import conditions, targets
 
@@ -120,8 +121,15 @@ class Step(_Strict):
         for name in self.target or []:
             if not targets.known(name):
                 raise ValueError(f"target: there is no {name}; there are the members and {', '.join(targets.SYMBOLS)}")
-        if self.with_ and not CATALOGUE[fault].takes:
-            raise ValueError(f"{fault} takes nothing")
+        for name in self.members:
+            # Who a symbol stands for is known only when the step comes; a member that the fault can hit stands for it.
+            self._check_made(fault, only[0] if name in targets.SYMBOLS else name)
+
+    def _check_made(self, fault: str, member: str) -> None:
+        try:
+            make(fault, member, self.with_)
+        except FaultError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def members(self) -> list[str]:

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
+from control_room.chaos.catalogue import CATALOGUE
+from control_room.chaos.crash_point import members_of
+from control_room.chaos.merchant_fields import MODES, NORMAL
 from control_room.scenarios.model import Scenario
-from control_room.stack.runtime import BROKERS, MEMBERS
+from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS
+from services.common.crash import POINTS
 
 _CALM_S: Final = (1.0, 6.0)
 """Between two steps."""
 _BROKEN_S: Final = (0.5, 5.0)
 """How long something stays broken."""
-_MODES: Final = ("outage", "silent", "refuse", "rate-limited")
+_WEIGHTS: Final[Mapping[str, int]] = {
+    "kill": 4,
+    "crash": 1,
+    "restart": 1,
+    "freeze": 2,
+    "stop": 1,
+    "merchant": 4,
+    "crash-point": 3,
+}
+"""How often each fault of the catalogue is drawn, one against the other."""
+NOT_DRAWN: Final[Mapping[str, str]] = {
+    "start": "it ends a kill, and every heal does that",
+    "thaw": "it ends a freeze, and every heal does that",
+    "wipe-kafka": "it takes all of Kafka with it and half a minute: a scenario of its own",
+}
+"""Faults that a storm leaves out, each with the reason."""
+_PAIRS: Final = 0.2
+"""Share of the kills that hit a broker and something else at once."""
+_REACHED_WITHIN_S: Final = 120
+"""For a crash point: the rarest, an exhausted round, comes every few seconds at the usual rates."""
 
 
 def storm(seed: int, *, faults: int, rate_per_s: float, payments: int, failure_rate: float = 0.2) -> Scenario:
@@ -54,14 +78,39 @@ def faults_for(minutes: float) -> int:
 def _fault(random: Random) -> list[dict[str, Any]]:
     calm = {"after": round(random.uniform(*_CALM_S), 1)}
     heal = {"after": round(random.uniform(*_BROKEN_S), 1), "heal": "all"}
-    kind = random.choice(("kill", "kill", "kill", "crash", "restart", "freeze", "stop", "merchant", "two"))
-    if kind == "merchant":
-        return [{**calm, "fault": "merchant", "with": {"mode": random.choice(_MODES)}}, heal]
-    if kind == "two":
-        # Postgres or the merchant beside a broker: two things at once, never the two brokers that hold a majority.
-        pair = [random.choice(("postgres", "merchant-server", "dispatcher")), random.choice(BROKERS)]
-        return [{**calm, "fault": "kill", "target": pair}, heal]
-    member = random.choice(MEMBERS)
-    if kind in ("crash", "restart"):
-        return [{**calm, "fault": kind, "target": member}]
-    return [{**calm, "fault": kind, "target": member}, heal]
+    (kind,) = random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+    step = {**calm, "fault": kind, **_DRAW.get(kind, _of_a_member)(random)}
+    return [step, heal] if CATALOGUE[kind].lasting else [step]
+
+
+def _of_a_member(random: Random) -> dict[str, Any]:
+    return {"target": random.choice(MEMBERS)}
+
+
+def _kill(random: Random) -> dict[str, Any]:
+    if random.random() >= _PAIRS:
+        return _of_a_member(random)
+    # Postgres or the merchant beside a broker: two things at once, never the two brokers that hold a majority.
+    return {"target": [random.choice(("postgres", "merchant-server", "dispatcher")), random.choice(BROKERS)]}
+
+
+def _merchant(random: Random) -> dict[str, Any]:
+    mode = random.choice([mode for mode in MODES if mode != NORMAL])
+    return {"with": {"mode": mode, **({"flap_s": 1} if mode == "flapping" else {})}}
+
+
+def _crash_point(random: Random) -> dict[str, Any]:
+    point = random.choice(list(POINTS))
+    targets, points = [random.choice(members_of(point))], [point]
+    if point.startswith("publisher."):
+        # A replica dies with a group that Kafka never saw: else the publisher may have nothing to do.
+        targets, points = [*targets, random.choice(API_REPLICAS)], [point, "api.before-produce"]
+    return {"target": targets, "with": {"point": points, "within": _REACHED_WITHIN_S}}
+
+
+_DRAW: Final[Mapping[str, Callable[[Random], dict[str, Any]]]] = {
+    "kill": _kill,
+    "merchant": _merchant,
+    "crash-point": _crash_point,
+}
+"""What a fault is drawn with, where it is not just any member."""

@@ -179,6 +179,37 @@ def test_a_second_dispatcher_shares_the_work_and_its_death_loses_nothing(dispatc
     assert len(merchant.delivered) < 1500 + 500, "what comes again is what was in hand when the assignment changed"
 
 
+def test_a_zombie_that_wakes_up_after_its_partitions_moved_takes_back_nothing_that_its_heir_committed(
+    dispatcher, payments, merchant
+):
+    merchant.answer = lambda transaction_id: briefly()
+    committed = {}
+
+    def all_done(ids):
+        for partition, tracker in payments.committed().items():
+            assert tracker.base >= committed.get(partition, 0), "a commit went back"
+            committed[partition] = tracker.base
+        return set(merchant.delivered) == set(ids) and payments.uncommitted() == 0
+
+    with dispatcher(MEMBER_NAME="one", MAX_IN_FLIGHT="20") as one:
+        one.assigned()
+        ids = payments.publish(600)
+        until(lambda: len(merchant.delivered) > 60, what="work of the first one")
+        one.send_signal(signal.SIGSTOP)
+        with dispatcher(MEMBER_NAME="two", MAX_IN_FLIGHT="20") as two:
+            two.assigned()
+            ids += payments.publish(100)
+            until(lambda: all_done(ids), 40, "everything, by the heir alone")
+            before = len(merchant.delivered)
+            one.send_signal(signal.SIGCONT)
+            until(lambda: one.poll() is not None or one.status()["assigned"], 30, "the zombie's new place, or its end")
+            ids += payments.publish(300)
+            until(lambda: all_done(ids), 40, "everything, with the zombie awake")
+            assert "Traceback" not in one.log_text() + two.log_text()
+    again = len(merchant.delivered) - before - 300
+    assert again <= 20 + 20, "at most what the zombie had in flight, and what moved to it, came again"
+
+
 def test_a_dispatcher_that_is_fenced_ends_with_1_and_says_why(dispatcher, payments, merchant):
     with dispatcher() as first:
         first.assigned()

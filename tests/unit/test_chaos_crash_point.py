@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from control_room.chaos import crash_point
+from control_room.chaos.catalogue import make
 from control_room.chaos.errors import FaultError
 from control_room.chaos.injection import apply_fault, heal_all, preview_fault
 from control_room.chaos.journal import FaultJournal
@@ -152,6 +153,8 @@ def test_a_member_that_does_not_come_back_is_started_by_the_heal(runtime, journa
             "dispatcher has no crash point api.after-commit; ingestion-api-1",
         ),
         ("kafka-1", {"point": "api.after-commit"}, "kafka-1 has no crash point"),
+        ("dispatcher", {"point": ["api.after-commit"]}, "dispatcher must have one of the crash points"),
+        ("dispatcher", {"point": []}, "it has 0"),
         ("dispatcher", {"point": "dispatcher.after-2xx", "mode": "x"}, "nothing else"),
         ("dispatcher", {"point": "dispatcher.after-2xx", "within": "soon"}, "within: 'soon' is not a duration"),
     ],
@@ -180,3 +183,9 @@ def test_a_preview_says_where_it_dies_and_what_it_takes(runtime, point):
     said = preview_fault(runtime, "crash-point", "dispatcher", point=point)
     assert POINTS[point].where in said
     assert POINTS[point].reached in said
+
+
+def test_members_of_different_kinds_can_be_armed_with_one_fault():
+    points = ["publisher.after-claim", "api.before-produce"]
+    for member, point in (("outbox-publisher", points[0]), ("ingestion-api-2", points[1])):
+        assert make("crash-point", member, {"point": points}).facts["point"] == point

@@ -6,12 +6,15 @@ from xml.etree import ElementTree
 import pytest
 
 import scenarios
+from control_room.chaos.catalogue import CATALOGUE, make
+from control_room.chaos.merchant_fields import MODES
 from control_room.scenarios import conditions, matrix, storm
 from control_room.scenarios.model import Scenario, ScenarioError, find, load, schema, shipped
 from control_room.scenarios.needs import lacking, needs_of, needs_of_all
 from control_room.scenarios.result import Measures, ScenarioResult, StepOutcome
-from control_room.stack.runtime import MemberStatus, State
+from control_room.stack.runtime import MEMBERS, MemberStatus, State
 from control_room.verify import Arithmetic, Outcome, Verdict
+from services.common.crash import POINTS
 
 GOOD = """
 name: good
@@ -62,6 +65,12 @@ def test_durations_and_shares_are_read_with_their_units(tmp_path):
         (("heal: all", "heel: all"), "heel"),
         (("target: dispatcher", "with: {mode: x}"), "needs `target`"),
         (("name: good", "name: Not Good"), "name"),
+        (("target: dispatcher", "target: dispatcher, with: {point: x}"), "kill takes no parameters"),
+        (("fault: kill, target: dispatcher", "fault: merchant, with: {mode: angry}"), "there is no mode angry"),
+        (
+            ("fault: kill, target: dispatcher", "fault: crash-point, target: nginx, with: {point: api.after-commit}"),
+            "nginx has no crash point",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name_and_the_place(tmp_path, change, words):
@@ -125,7 +134,24 @@ def test_a_storm_never_takes_two_brokers_at_once_and_heals_before_the_next_fault
             continue
         assert not lasting, step
         assert sum(name.startswith("kafka") for name in step.members) <= 1
-        lasting = step.fault not in ("crash", "restart")
+        lasting = step.fault not in ("crash", "restart", "crash-point")
+
+
+def test_a_storm_draws_every_fault_there_is_except_those_that_are_left_out_with_a_reason():
+    made = storm.storm(3, faults=600, rate_per_s=50, payments=1000)
+    drawn = {step.fault for step in made.steps if step.fault}
+    assert drawn | set(storm.NOT_DRAWN) == set(CATALOGUE)
+    assert not drawn & set(storm.NOT_DRAWN)
+    assert {step.with_["mode"] for step in made.steps if step.fault == "merchant"} == set(MODES) - {"normal"}
+    points = [step for step in made.steps if step.fault == "crash-point"]
+    assert {step.with_["point"][0] for step in points} == set(POINTS)
+    assert {name for step in made.steps if step.fault == "kill" for name in step.members} == set(MEMBERS)
+
+
+def test_everything_that_a_storm_draws_can_be_made():
+    for step in storm.storm(4, faults=300, rate_per_s=50, payments=1000).steps:
+        for member in step.members if step.fault else ():
+            make(step.fault, member, step.with_)
 
 
 def result(tmp_path, outcome, *steps):
