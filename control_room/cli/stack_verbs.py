@@ -53,15 +53,28 @@ def _program(word: str) -> str | None:
     type=_Replacement(),
     help="Run COMMAND as this member, here and with its environment: another build, a debugger. Repeatable.",
 )
+@click.option(
+    "--links",
+    is_flag=True,
+    help="Let the members reach each other through a proxy, so that `chaos link` can cut, slow and reset connections.",
+)
 @stack_options
 @json_option
-def up(replaced: Sequence[tuple[str, list[str]]], state: Path | None, runtime_name: str | None, as_json: bool) -> None:
+def up(
+    replaced: Sequence[tuple[str, list[str]]],
+    links: bool,
+    state: Path | None,
+    runtime_name: str | None,
+    as_json: bool,
+) -> None:
     """Start the stack and wait until every member is ready.
 
     A second `up` changes nothing. Settings come from the environment (FAILURE_RATE, MAX_RETRIES, ports such as
     NGINX_PORT and so on): see the README.
     """
     options: dict[str, Any] = {"member_commands": dict(replaced)} if replaced else {}
+    if links:
+        options["links"] = True
     runtime = runtime_of(state, runtime_name, **options)
     with explained():
         runtime.up(narrate)

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+if TYPE_CHECKING:  # it imports this module
+    from control_room.stack.links.client import Links
 
 BROKERS: Final = ("kafka-1", "kafka-2", "kafka-3")
 API_REPLICAS: Final = ("ingestion-api-1", "ingestion-api-2", "ingestion-api-3")
@@ -144,6 +147,9 @@ class Runtime(Protocol):
 
         Raises NotRunningError as `endpoints`.
         """
+
+    def links(self) -> Links | None:
+        """How the links between members are faulted; None where the stack was started without `--links`."""
 
     def secret(self) -> str:
         """The HMAC_SECRET that the stack signs and verifies with. Raises NotRunningError as `endpoints`."""

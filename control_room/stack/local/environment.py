@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from control_room.stack.links.names import API, door_name
 from control_room.stack.local.ports import HOST
 from control_room.stack.runtime import API_REPLICAS, BROKERS, StackError
 from services.common import crash
@@ -73,15 +74,27 @@ class Addresses:
     crash_dir: str = ""
     """Where crash points are armed; empty: there are none."""
 
-    @property
-    def bootstrap(self) -> str:
-        """The brokers, comma-separated."""
-        return ",".join(f"{HOST}:{self.ports[name]}" for name in BROKERS)
+    def dialled(self, client: str, server: str) -> int:
+        """The port at which `client` reaches `server`: its own door where the stack has links."""
+        return self.ports.get(door_name(client, server), self.ports[server])
+
+    def bootstrap(self, client: str) -> str:
+        """The brokers as `client` reaches them, comma-separated."""
+        return ",".join(f"{HOST}:{self.dialled(client, name)}" for name in BROKERS)
 
     @property
     def webhook_url(self) -> str:
         """Where the merchant-server of this stack listens."""
-        return f"http://{HOST}:{self.ports['merchant-server']}/webhook_listener"
+        return self._webhook_url(self.ports["merchant-server"])
+
+    @property
+    def dispatcher_webhook_url(self) -> str:
+        """Where the dispatcher reaches it."""
+        return self._webhook_url(self.dialled("dispatcher", "merchant-server"))
+
+    @staticmethod
+    def _webhook_url(port: int) -> str:
+        return f"http://{HOST}:{port}/webhook_listener"
 
 
 def system(environ: Mapping[str, str]) -> dict[str, str]:
@@ -110,11 +123,12 @@ def given(environ: Mapping[str, str]) -> dict[str, str]:
 def for_service(member: str, environ: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
     """The whole environment of one of the services."""
     port = str(addresses.ports[member])
+    client = API if member in API_REPLICAS else member
     own = {"MERCHANT_PORT": port} if member == "merchant-server" else {"METRICS_PORT": port}
     if member in API_REPLICAS:
         own = {"API_PORT": port}
     return {
-        "WEBHOOK_URL": addresses.webhook_url,
+        "WEBHOOK_URL": addresses.dispatcher_webhook_url,
         **system(environ),
         **passed_on(environ),
         **own,
@@ -122,11 +136,11 @@ def for_service(member: str, environ: Mapping[str, str], addresses: Addresses) -
         "LISTEN_HOST": HOST,
         "HMAC_SECRET": addresses.secret,
         "POSTGRES_HOST": HOST,
-        "POSTGRES_PORT": str(addresses.ports["postgres"]),
+        "POSTGRES_PORT": str(addresses.dialled(client, "postgres")),
         "POSTGRES_USER": addresses.user,
         "POSTGRES_PASSWORD": addresses.password,
         "POSTGRES_DB": addresses.database,
-        "KAFKA_BOOTSTRAP_SERVERS": addresses.bootstrap,
+        "KAFKA_BOOTSTRAP_SERVERS": addresses.bootstrap(client),
         "KAFKA_TOPIC": addresses.topic,
         "LEDGER_PATH": addresses.ledger,
         **({crash.SETTING: addresses.crash_dir} if addresses.crash_dir else {}),

@@ -12,15 +12,16 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from control_room.stack.links.names import KAFKA_CLIENTS, door_name
 from control_room.stack.local import errands, templates
 from control_room.stack.local.java import Java
-from control_room.stack.local.ports import HOST, is_free
+from control_room.stack.local.ports import HOST, broker_port, is_free
 from control_room.stack.runtime import BROKERS, Narrate, StackError
 
 _JVM_FLAGS: Final = (
@@ -85,7 +86,7 @@ class Broker:
         voters = ",".join(f"{n}@{HOST}:{ports[f'{member}/controller']}" for n, member in enumerate(BROKERS, 1))
         for number, member in enumerate(BROKERS, 1):
             own = (ports[f"{member}/internal"], ports[f"{member}/controller"], ports[member])
-            _write_config(self.folder / member, number, voters, own)
+            _write_config(self.folder / member, number, voters, own, _link_listeners(member, ports))
 
     def format(self, cluster_id: str) -> None:
         """Formats the brokers that were not yet, side by side. Raises StackError with what Kafka said."""
@@ -184,7 +185,28 @@ def _any_port(first: int) -> int:
     return next(port for port in range(first, first + 200) if is_free(port))
 
 
-def _write_config(home: Path, number: int, voters: str, ports: tuple[int, int, int]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A listener of a broker beside those that each one has."""
+
+    name: str
+    port: int
+    advertised_port: int
+    """What clients of this listener are told to dial."""
+
+
+def _link_listeners(member: str, ports: Mapping[str, int]) -> list[_Listener]:
+    """One for each client with a link, which is told to come through its own door; none in a stack without links."""
+    return [
+        _Listener(f"LINK_{client.replace('-', '_').upper()}", ports[broker_port(member, client)], ports[door])
+        for client in KAFKA_CLIENTS
+        if (door := door_name(client, member)) in ports
+    ]
+
+
+def _write_config(
+    home: Path, number: int, voters: str, ports: tuple[int, int, int], more: Sequence[_Listener] = ()
+) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     internal, controller, external = ports
     values = {
@@ -195,6 +217,9 @@ def _write_config(home: Path, number: int, voters: str, ports: tuple[int, int, i
         "INTERNAL_PORT": internal,
         "CONTROLLER_PORT": controller,
         "EXTERNAL_PORT": external,
+        "LINK_PROTOCOLS": "".join(f",{each.name}:PLAINTEXT" for each in more),
+        "LINK_LISTENERS": "".join(f",{each.name}://{HOST}:{each.port}" for each in more),
+        "LINK_ADVERTISED": "".join(f",{each.name}://{HOST}:{each.advertised_port}" for each in more),
         "DATA_DIR": _escaped(home / "data"),
     }
     text = templates.render("kafka/server.properties.template", values)

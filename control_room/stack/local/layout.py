@@ -78,6 +78,21 @@ class Layout:
         return Path(tempfile.gettempdir()) / f"bruce-{os.geteuid()}-{self.key}" / "supervisor.sock"
 
     @property
+    def links_socket(self) -> Path:
+        """Where the proxy of the links is told what to do; beside supervisord's."""
+        return self.supervisor_socket.with_name("links.sock")
+
+    @property
+    def links_plan(self) -> Path:
+        """The doors of the links, for their proxy."""
+        return self.run_dir / "links.json"
+
+    @property
+    def links_modes(self) -> Path:
+        """What the doors were last told to do."""
+        return self.run_dir / "links.modes.json"
+
+    @property
     def kafka_dir(self) -> Path:
         """One folder per broker."""
         return self.state / "kafka"

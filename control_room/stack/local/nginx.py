@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from control_room.stack.links.names import door_name
 from control_room.stack.local import templates
 from control_room.stack.local.ports import HOST
 from control_room.stack.runtime import API_REPLICAS
@@ -14,10 +15,11 @@ def configure(folder: Path, ports: Mapping[str, int]) -> None:
     """Writes nginx's configuration for these ports.
 
     A replica that failed twice within two seconds is left out for two: one that was killed or hangs costs little, and
-    one that came back is used again soon.
+    one that came back is used again soon. In a stack with links it dials their doors.
     """
     (folder / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
-    servers = [f"    server {HOST}:{ports[name]} max_fails=2 fail_timeout=2s;" for name in API_REPLICAS]
+    dialled = [ports.get(door_name("nginx", name), ports[name]) for name in API_REPLICAS]
+    servers = [f"    server {HOST}:{port} max_fails=2 fail_timeout=2s;" for port in dialled]
     values = {
         "RUN_DIR": "run",
         "ERROR_LOG": "stderr",

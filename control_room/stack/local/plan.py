@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from control_room.stack.local import environment, jars, java, kafka, nginx, ports, postgres, record, views
+from control_room.stack.local import environment, jars, java, kafka, link_proxy, nginx, ports, postgres, record, views
 from control_room.stack.local.layout import Layout, write_json, write_private
 from control_room.stack.local.record import StackRecord
+from control_room.stack.local.supervision import LINKS
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate, StackError
 
 SERVICES: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
@@ -50,7 +51,7 @@ class Plan:
             self._write(member, brokers.command(member), system)
 
     def write_service_specs(self) -> None:
-        """Writes what nginx, Postgres and the services are started with."""
+        """Writes what nginx, Postgres, the services and the proxy of the links are started with."""
         layout, found = self.layout, self.record
         system = environment.system(self.environ)
         addresses = self._addresses()
@@ -62,6 +63,9 @@ class Plan:
         for member in SERVICES:
             env = environment.for_service(member, self.environ, addresses)
             self._write(member, environment.service_command(member), env)
+        if found.links:
+            link_proxy.configure(layout, found)
+            self._write(LINKS, link_proxy.command(layout), system)
 
     def _addresses(self) -> environment.Addresses:
         found = self.record
@@ -86,8 +90,15 @@ class Plan:
         write_json(self.layout.spec_file(member), {**spec, "record": str(self.layout.pid_file(member))})
 
 
-def make(layout: Layout, environ: Mapping[str, str], replaced: Mapping[str, Sequence[str]], narrate: Narrate) -> Plan:
-    """Decides everything a start needs, and keeps it on disk.
+def make(
+    layout: Layout,
+    environ: Mapping[str, str],
+    replaced: Mapping[str, Sequence[str]],
+    narrate: Narrate,
+    *,
+    links: bool = False,
+) -> Plan:
+    """Decides everything a start needs, and keeps it on disk; `links`: whether the members dial through links.
 
     Raises:
         StackError: a setting that cannot be used, a port that is taken, a folder that cannot be written.
@@ -109,11 +120,13 @@ def make(layout: Layout, environ: Mapping[str, str], replaced: Mapping[str, Sequ
         replaced={member: list(command) for member, command in replaced.items()},
         crash_points=environment.crash_points(environ),
         settings=environment.given(environ),
+        links=links,
         settings_sum=settings_sum(environ, replaced),
     )
     views.kafka_settings(found.but(ports=dict.fromkeys(MEMBERS, 1)))  # refuses a topic that cannot be one
     with _choosing(environ) as registry:
-        chosen = ports.choose(ports.asked_for(environ), before.ports, ports.registry_ports(registry, layout.state))
+        others = ports.registry_ports(registry, layout.state)
+        chosen = ports.choose(ports.asked_for(environ), before.ports, others, links=links)
         found = found.but(ports=chosen)
         plan = Plan(layout, found, environ, secret, password, place)
         found = found.but(webhook_url=environ.get("WEBHOOK_URL") or plan._addresses().webhook_url)

@@ -10,6 +10,7 @@ from typing import Final
 
 import psutil
 
+from control_room.stack.links.names import API, KAFKA_CLIENTS, LINKS
 from control_room.stack.local.layout import read_json
 from control_room.stack.runtime import API_REPLICAS, BROKERS, StackError
 
@@ -42,6 +43,38 @@ GROUPS: Final = (
     PortGroup("KAFKA_CONTROLLER_PORTS", tuple(f"{name}/controller" for name in BROKERS), (29091, 29092, 29093)),
 )
 """Every port of a stack. A group of several takes a comma-separated list of exactly as many."""
+
+
+def broker_port(broker: str, client: str) -> str:
+    """The name of the port at which `broker` listens for what comes through the doors of `client`."""
+    return f"{broker}/{client}"
+
+
+def _link_groups() -> tuple[PortGroup, ...]:
+    kafka = [
+        group
+        for number, client in enumerate(KAFKA_CLIENTS)
+        for group in (
+            _of_brokers(LINKS[f"{client}:kafka"], 19192 + 100 * number),
+            _of_brokers(tuple(broker_port(broker, client) for broker in BROKERS), 19492 + 100 * number),
+        )
+    ]
+    postgres = tuple(door for client in KAFKA_CLIENTS for door in LINKS[f"{client}:postgres"])
+    return (
+        PortGroup("", postgres, (15431, 15432, 15433)),
+        PortGroup("", LINKS["dispatcher:merchant-server"], (15001,)),
+        PortGroup("", LINKS[f"nginx:{API}"], (18001, 18002, 18003)),
+        *kafka,
+    )
+
+
+def _of_brokers(names: tuple[str, ...], first: int) -> PortGroup:
+    return PortGroup("", names, tuple(range(first, first + len(names))))
+
+
+LINK_GROUPS: Final = _link_groups()
+"""The further ports of a stack with links: a door per client and server, and a listener per client on each broker.
+Nobody but the stack itself dials them, so no variable sets them."""
 
 
 def is_free(port: int) -> bool:
@@ -95,13 +128,16 @@ def variable_of(name: str) -> str:
     return next(entry.variable for entry in GROUPS if name in entry.names)
 
 
-def choose(asked: Mapping[str, int], kept: Mapping[str, int], others: Iterable[int] = ()) -> dict[str, int]:
+def choose(
+    asked: Mapping[str, int], kept: Mapping[str, int], others: Iterable[int] = (), *, links: bool = False
+) -> dict[str, int]:
     """The port of every name: asked for, else kept from before, else preferred, else the next free one.
 
     Args:
         asked: what the user set; taken is an error.
         kept: what this stack had before.
         others: ports that belong to other stacks, running or not.
+        links: whether the stack has links, which need ports too.
 
     Raises:
         StackError: a port that was asked for is taken; the message names it and who holds it.
@@ -111,7 +147,7 @@ def choose(asked: Mapping[str, int], kept: Mapping[str, int], others: Iterable[i
             raise StackError(f"port {port} ({variable_of(name)}) is taken by {holder(port)}; free it or choose another")
     chosen = dict(asked)
     reserved = set(others)
-    for entry in GROUPS:
+    for entry in (*GROUPS, *(LINK_GROUPS if links else ())):
         for name, preferred in zip(entry.names, entry.preferred, strict=True):
             if name in chosen:
                 continue

@@ -39,6 +39,8 @@ class StackRecord:
     """Whether the services have their crash points."""
     settings: dict[str, str] = field(default_factory=dict)
     """What the user set for the services, by variable; no secrets are among them."""
+    links: bool = False
+    """Whether the members dial through links that can be faulted."""
 
     @classmethod
     def load(cls, layout: Layout) -> StackRecord | None:

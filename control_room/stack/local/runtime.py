@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from control_room.stack.links.client import Links
 from control_room.stack.local import (
     bringup,
     clocks,
@@ -17,6 +18,7 @@ from control_room.stack.local import (
     faults,
     full_disk,
     kafka_wipe,
+    link_proxy,
     plan,
     postgres,
     record,
@@ -47,6 +49,7 @@ class LocalRuntime:
         state_dir: the state folder; made by `up`.
         environ: what the user set: settings of the services, ports, secrets.
         member_commands: members that run another command than their own.
+        links: whether the members dial through links that can be faulted; a stack that runs must have them then.
     """
 
     name = "local"
@@ -56,11 +59,14 @@ class LocalRuntime:
         state_dir: Path,
         environ: Mapping[str, str] | None = None,
         member_commands: Mapping[str, Sequence[str]] | None = None,
+        *,
+        links: bool = False,
     ) -> None:
         self.layout = Layout(state_dir.absolute())
         self._environ = dict(os.environ if environ is None else environ)
         self._commands = {member: list(command) for member, command in (member_commands or {}).items()}
         known(self._commands)
+        self._links = links
         self._supervisor = Supervisor(self.layout)
         self._probes: Probes | None = None
 
@@ -71,6 +77,7 @@ class LocalRuntime:
             errands.end_all(self.layout)
             started = self._plan_of_running(narrate) or self._begin(narrate)
             faults.thaw(self.layout, views.frozen(self.layout))
+            link_proxy.bring_up(self.layout, started.record, self._supervisor)
             bringup.BringUp(started, self._supervisor, self._probes_for(started.record), narrate).run()
 
     def _begin(self, narrate: Narrate) -> plan.Plan:
@@ -78,7 +85,7 @@ class LocalRuntime:
         with contextlib.suppress(NotRunningError):
             takedown.stop_all(self.layout, self._supervisor, narrate)
         takedown.clean_orphans(self.layout, narrate)
-        fresh = plan.make(self.layout, self._environ, self._commands, narrate)
+        fresh = plan.make(self.layout, self._environ, self._commands, narrate, links=self._links)
         fresh.brokers(narrate)  # without Kafka's jars nothing is started at all
         bringup.configure(fresh)
         self._supervisor.start(self._environ)
@@ -95,6 +102,11 @@ class LocalRuntime:
             return None
         if self._commands and self._commands != found.replaced:
             raise StackError("the stack is running with other commands than these; take it down first to replace some")
+        if self._links and not found.links:
+            raise StackError(
+                "the stack was started without --links; take it down first: `bruce-control down`, then "
+                "`bruce-control up --links`"
+            )
         if plan.settings_sum(self._environ, self._commands or found.replaced) != found.settings_sum:
             narrate("the stack is running with other settings than these; take it down first to change them")
         place = postgres.locate(self.layout, narrate)
@@ -228,6 +240,10 @@ class LocalRuntime:
     def settings(self) -> Mapping[str, str]:
         """What the user set when the stack was started."""
         return self._record().settings
+
+    def links(self) -> Links | None:
+        """How links are faulted; None where there are none."""
+        return link_proxy.of(self.layout, self._record())
 
     def secret(self) -> str:
         """The HMAC_SECRET of the stack."""

@@ -27,11 +27,13 @@ from control_room.stack.local.layout import Layout, write_json, write_private
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, NotRunningError, StackError
 
 SUPERVISOR: Final = "supervisord"
+LINKS: Final = "links"
+"""The proxy of the links. It runs only in a stack that was started with them."""
 LOG_BYTES: Final = 10_000_000
 LOG_FILES: Final = 3
 _STOP_SIGNAL: Final = {"postgres": "INT", "nginx": "QUIT"}
 """What each takes for a clean and quick end; the others take SIGTERM."""
-_STOP_WAIT_S: Final = {**dict.fromkeys(BROKERS, 20), "postgres": 20, "nginx": 5}
+_STOP_WAIT_S: Final = {**dict.fromkeys(BROKERS, 20), "postgres": 20, "nginx": 5, LINKS: 5}
 _STOP_WAIT_SERVICE_S: Final = 15
 """More than the services' own grace of 10 s."""
 _START_RETRIES: Final = 60
@@ -92,7 +94,7 @@ def config_text() -> str:
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
     ]
-    for member in MEMBERS:
+    for member in (*MEMBERS, LINKS):
         lines += ["", *_program(member)]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ import psutil
 
 from control_room.stack.local import errands, launch, processes
 from control_room.stack.local.layout import Layout
-from control_room.stack.local.supervision import SUPERVISOR, Phase, Supervisor
+from control_room.stack.local.supervision import LINKS, SUPERVISOR, Phase, Supervisor
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate
 
 _WAVES: Final = (
@@ -28,7 +28,10 @@ _CLEAN_END: Final = {"postgres": signal.SIGINT, "nginx": signal.SIGQUIT}
 
 
 def stop_all(layout: Layout, supervisor: Supervisor, narrate: Narrate) -> None:
-    """Stops every member in order and supervisord last. Frozen members are thawed first: they could not leave."""
+    """Stops every member in order, and supervisord (with the proxy of the links) last.
+
+    Frozen members are thawed first: they could not leave.
+    """
     for wave, timeout_s in zip(_WAVES, _WAVE_S, strict=True):
         running = [name for name, seen in supervisor.members().items() if name in wave and seen.told_to_run]
         if not running:
@@ -91,7 +94,7 @@ def clean_orphans(layout: Layout, narrate: Narrate) -> None:
     They are not taken over: their output goes to a pipe that nobody reads any more, and nothing would bring them back.
     """
     errands.end_all(layout)
-    everyone = [*MEMBERS, SUPERVISOR]
+    everyone = [*MEMBERS, LINKS, SUPERVISOR]
     found = {member: remnants(layout, member) for member in everyone}
     alive = {member: left for member, left in found.items() if left}
     if alive:

@@ -1,0 +1,61 @@
+"""The proxy as a process: `python -m control_room.stack.links PLAN.json`. Ends with status 0 on SIGTERM.
+
+The plan: `{"socket": …, "modes": …, "doors": {NAME: {"port": …, "to": …}, …}}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from control_room.stack.links.control import Control
+from control_room.stack.links.door import Door
+
+log = logging.getLogger("links")
+
+
+async def run(plan: dict[str, Any]) -> int:
+    """Serves until it is told to end; its exit status."""
+    doors = {name: Door(name, where["port"], where["to"]) for name, where in plan["doors"].items()}
+    for door in doors.values():
+        try:
+            door.open()
+        except OSError as error:
+            log.error("port %d (%s) cannot be listened on: %s", door.port, door.name, error.strerror)
+            return 2
+    control = Control(doors, Path(plan["modes"]))
+    control.restore()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = await control.serve(Path(plan["socket"]))
+    log.info("%d doors are open", len(doors))
+    await stop.wait()
+    server.close()
+    for door in doors.values():
+        door.close()
+    return 0
+
+
+def main() -> None:
+    """Reads the plan and serves."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two descriptors a connection
+    plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    Path(plan["socket"]).unlink(missing_ok=True)  # of one that was killed
+    status = uvloop.run(run(plan))
+    Path(plan["socket"]).unlink(missing_ok=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
