@@ -11,6 +11,7 @@ from control_room.chaos.crash_point import CrashPoint
 from control_room.chaos.disk_full import DiskFull
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
+from control_room.chaos.link_fault import LinkFault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.wipe_kafka import WipeKafka
@@ -30,6 +31,7 @@ CATALOGUE: Final[Mapping[str, type[Fault]]] = {
         ClockStep,
         CrashPoint,
         WipeKafka,
+        LinkFault,
         MerchantBehaviour,
     )
 }
@@ -45,6 +47,8 @@ def make(name: str, target: str, params: Mapping[str, Any]) -> Fault:
         return kind.at(target, params)
     if issubclass(kind, ClockStep):
         return kind.by(target, params)
+    if issubclass(kind, LinkFault):
+        return kind.faulting(target, params)
     if params:
         raise FaultError(f"{name} takes no parameters (given: {', '.join(sorted(params))})")
     return kind(target)

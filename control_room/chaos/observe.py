@@ -106,17 +106,19 @@ def refuses(address: tuple[str, int]) -> bool:
     return False
 
 
+def question(member: str) -> bytes:
+    """What the member answers without a login, in its own protocol."""
+    if member in BROKERS:
+        return _KAFKA_QUESTION
+    return _POSTGRES_QUESTION if member == "postgres" else _HTTP_QUESTION
+
+
 def answers(address: tuple[str, int], member: str, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
     """Whether the member says anything when asked in its own protocol; an open port alone is the kernel's answer."""
-    question = _HTTP_QUESTION
-    if member in BROKERS:
-        question = _KAFKA_QUESTION
-    elif member == "postgres":
-        question = _POSTGRES_QUESTION
     try:
         with socket.create_connection(address, timeout_s) as connection:
             connection.settimeout(timeout_s)
-            connection.sendall(question)
+            connection.sendall(question(member))
             return bool(connection.recv(1))
     except OSError:
         return False

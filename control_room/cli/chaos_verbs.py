@@ -14,6 +14,7 @@ from control_room.chaos.clock_step import ClockStep
 from control_room.chaos.crash_point import WITHIN_S, CrashPoint, members_of
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.journal import journal_paths
+from control_room.chaos.link_fault import LinkFault
 from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.merchant_fields import FIELDS, MODES, Limits
 from control_room.cli.context import (
@@ -29,6 +30,9 @@ from control_room.cli.context import (
 )
 from control_room.exit_codes import FAILED
 from control_room.runs.folders import find_run
+from control_room.stack.links.modes import FIELDS as LINK_FIELDS
+from control_room.stack.links.modes import Kind
+from control_room.stack.links.names import LINKS
 from control_room.stack.runtime import MEMBERS, Runtime
 from control_room.stack.select import resolve_state_dir
 from services.common.crash import POINTS
@@ -188,6 +192,43 @@ def clock_step(members: tuple[str, ...], by: str, **options: Any) -> None:
     _apply(ClockStep.name, members, params={"by": by}, **options)
 
 
+_LINK_MODES = {
+    Kind.REFUSE: "nobody listens, and connections that are open are reset",
+    Kind.SILENCE: "connections stay and can be made, and nothing goes through",
+    Kind.SLOW: "everything comes later: --latency-ms, --jitter-ms, --bytes-per-s",
+    Kind.RESET_AFTER: "a connection is reset once --bytes went through it, both directions together",
+}
+_LINK_HELP = "\n".join(f"  {mode:<11}  {words}" for mode, words in _LINK_MODES.items())
+
+
+def _link_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """`--mode`, and one option per number of a mode."""
+    for name, limits in reversed(list(LINK_FIELDS.items())):
+        whole = name == "bytes"
+        kind = click.IntRange(int(limits.low), int(limits.high)) if whole else click.FloatRange(limits.low, limits.high)
+        verb = click.option(f"--{name.replace('_', '-')}", type=kind, help=limits.words)(verb)
+    modes = click.Choice([mode.value for mode in _LINK_MODES])
+    return click.option("--mode", type=modes, metavar="MODE", required=True, help="One of the modes above.")(verb)
+
+
+_LINK_SUMMARY = f"{LinkFault.summary[0].upper()}{LinkFault.summary[1:]}."
+_LINKS_HELP = "Links (of one broker or replica alone: dispatcher:kafka-2):\n" + "\n".join(f"  {name}" for name in LINKS)
+
+
+@chaos.command(
+    LinkFault.name,
+    help=f"{_LINK_SUMMARY}\n\n\b\nModes:\n{_LINK_HELP}\n\n\b\n{_LINKS_HELP}",
+    short_help=_LINK_SUMMARY,
+)
+@click.argument("links", nargs=-1, required=True, type=click.Choice(LinkFault.targets), metavar="LINK...")
+@_link_options
+@_fault_options
+def link(links: tuple[str, ...], mode: str, **options: Any) -> None:
+    """Its help is the fault's own summary, the modes and the links."""
+    params = {"mode": mode, **{name: options.pop(name) for name in LINK_FIELDS}}
+    _apply(LinkFault.name, links, params=params, **options)
+
+
 @chaos.command("list")
 @stack_options
 @json_option
@@ -213,6 +254,8 @@ def list_faults(state: Path | None, runtime_name: str | None, as_json: bool) -> 
         table.add_column(name, no_wrap=name == "FAULT")
     for name, fault in CATALOGUE.items():
         on = "any member" if fault.targets == MEMBERS else ", ".join(fault.targets)
+        if fault is LinkFault:
+            on = ", ".join(LINKS)
         table.add_row(name, fault.summary, on)
     Console().print(table)
     for name, reason in impossible.items():
@@ -224,7 +267,7 @@ def list_faults(state: Path | None, runtime_name: str | None, as_json: bool) -> 
 
 
 @click.command()
-@click.argument("members", nargs=-1, metavar="[MEMBER]...")
+@click.argument("members", nargs=-1, metavar="[MEMBER|LINK]...")
 @stack_options
 @json_option
 def heal(members: tuple[str, ...], state: Path | None, runtime_name: str | None, as_json: bool) -> None:

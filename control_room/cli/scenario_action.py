@@ -86,7 +86,8 @@ def _stack(
         needed = needs_of_all(chosen)
     except ScenarioError as error:
         raise Stop(str(error), USAGE) from error
-    runtime = runtime_of(state, runtime_name, quick_environment() | needed)
+    options = {"links": True} if any(scenario.needs_links for scenario in chosen) else {}
+    runtime = runtime_of(state, runtime_name, quick_environment() | needed, **options)
     heal_left_behind(runtime, state)
     with stack_for(runtime, keep, line.say):
         yield runtime, resolve_state_dir(state)

@@ -17,8 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 import scenarios
 from control_room.chaos.catalogue import CATALOGUE, make
 from control_room.chaos.errors import FaultError
+from control_room.chaos.link_fault import LinkFault
 from control_room.durations import seconds
 from control_room.scenarios import conditions, targets
+from control_room.stack.runtime import MEMBERS
 
 
 class ScenarioError(ValueError):
@@ -122,6 +124,8 @@ class Step(_Strict):
             if not targets.known(name):
                 raise ValueError(f"target: there is no {name}; there are the members and {', '.join(targets.SYMBOLS)}")
         for name in self.members:
+            if name in targets.SYMBOLS and not set(only) & set(MEMBERS):
+                raise ValueError(f"target: {name} is a member, and {fault} can hit {', '.join(only)}")
             # Who a symbol stands for is known only when the step comes; a member that the fault can hit stands for it.
             self._check_made(fault, only[0] if name in targets.SYMBOLS else name)
 
@@ -176,6 +180,11 @@ class Scenario(_Strict):
     def faults_named(self) -> list[str]:
         """The faults it needs, each once, in order."""
         return list(dict.fromkeys(step.fault for step in self.steps if step.fault is not None))
+
+    @property
+    def needs_links(self) -> bool:
+        """Whether the stack must have been started with `--links`."""
+        return any(step.fault == LinkFault.name for step in self.steps)
 
     @property
     def faults_planned(self) -> int:

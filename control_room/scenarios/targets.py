@@ -1,4 +1,4 @@
-"""Whom a step hits: members by name, or by what they are at that moment."""
+"""Whom a step hits: members and links by name, or members by what they are at that moment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from random import Random
 from typing import Final
 
 from control_room.chaos.errors import FaultError
+from control_room.stack.links.names import NAMES as LINK_NAMES
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Runtime
 from control_room.tracking.kafka_view import KafkaReader, KafkaStatus
 from control_room.tracking.parts import SourceError
@@ -65,7 +66,7 @@ FIXED: Final[Mapping[str, int]] = {"two-brokers": 2, "all-brokers": 3, "all-repl
 
 def known(name: str) -> bool:
     """Whether a step may name it."""
-    return name in MEMBERS or name in SYMBOLS
+    return name in MEMBERS or name in SYMBOLS or name in LINK_NAMES
 
 
 def count(names: list[str]) -> int:

@@ -14,7 +14,8 @@ round and attempt (`att`) tell what kind of repetition it is; the fault log tell
 6. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
 7. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
    infer: `answer-lost`;
-8. the same record while a broker fault was on between the two: the partitions moved: `partitions-moved`;
+8. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two: the
+   partitions moved: `partitions-moved`;
 9. anything else: `unexplained`.
 """
 
@@ -48,7 +49,7 @@ class Cause(StrEnum):
 WORDS: Final = {
     Cause.ANSWER_LOST: "redelivered after the answer was lost",
     Cause.DISPATCHER_ENDED: "redelivered after the dispatcher ended between the 2xx and its commit",
-    Cause.PARTITIONS_MOVED: "redelivered after a broker fault moved the partitions",
+    Cause.PARTITIONS_MOVED: "redelivered after a fault on a broker, or on the link to it, moved the partitions",
     Cause.PUBLISHED_TWICE: "published twice",
     Cause.REQUEUED_ALTHOUGH_DELIVERED: "re-queued although delivered (answer lost)",
     Cause.REQUEUED_TWICE: "re-queued, and its original worked on again",
@@ -80,7 +81,7 @@ def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:
         return Cause.DISPATCHER_ENDED
     if after[0] == before[0] and after[1] > before[1]:
         return Cause.ANSWER_LOST
-    if any(fault.hits("kafka") for fault in between):
+    if any(fault.hits("kafka") or fault.on_link("dispatcher", "kafka") for fault in between):
         return Cause.PARTITIONS_MOVED
     return Cause.UNEXPLAINED
 

@@ -38,12 +38,17 @@ class Fault:
     def hits(self, member: str) -> bool:
         """Whether it was aimed at a member itself: by name (`kafka` means each broker), in a list, or at everything.
 
-        A link (`dispatcher→merchant-server`, `->`) is not a member.
+        A link (`dispatcher:merchant-server`) is not a member.
         """
-        if "→" in self.target or ">" in self.target:
+        if ":" in self.target:
             return False
         words = set(re.split(r"[^A-Za-z0-9*-]+", self.target))
         return bool(words & _EVERYTHING) or any(word == member or word.startswith(f"{member}-") for word in words)
+
+    def on_link(self, client: str, server: str) -> bool:
+        """Whether it was aimed at the link of `client` to `server` (`kafka` means each broker)."""
+        dialler, link, behind = self.target.partition(":")
+        return bool(link) and dialler == client and (behind == server or behind.startswith(f"{server}-"))
 
     def within(self, begin: float, end: float) -> bool:
         """Whether it was on at any moment between two Unix times."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.unit.link_proxy import DOOR, Echo, Proxy, is_mute, receive, timed_ms
-from tests.unit.member_processes import wait_until
+from tests.unit.member_processes import free_port, wait_until
 
 BLOCK = b"x" * 65536
 
@@ -250,16 +250,30 @@ def test_bytes_before_the_fault_do_not_count_for_its_reset(proxy, client):
             pass
 
 
-def test_a_server_that_is_not_there_shows_as_a_reset(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+def test_the_door_to_a_server_that_is_not_there_refuses_until_it_is_back(tmp_path):
+    port = free_port()
     proxy = Proxy(tmp_path, {DOOR: port})
     try:
-        with proxy.dial() as client, pytest.raises(ConnectionResetError):
-            client.recv(1)
+        with proxy.dial() as first, pytest.raises(ConnectionResetError):
+            first.recv(1)
+        with pytest.raises(ConnectionRefusedError):
+            proxy.dial()
         assert proxy.door()["dial_failures"] == 1
+        with socket.create_server(("127.0.0.1", port)) as server:
+            wait_until(lambda: answers_to_dial(proxy))
+            with proxy.dial() as client:
+                client.sendall(b"hello")
+                assert any(receive(server.accept()[0], 5) == b"hello" for _ in range(3))
     finally:
         proxy.close()
+
+
+def answers_to_dial(proxy):
+    try:
+        proxy.dial().close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_a_proxy_that_was_killed_goes_on_as_it_was_told(echo, tmp_path):

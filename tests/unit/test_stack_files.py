@@ -1,9 +1,12 @@
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
+import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +15,7 @@ from control_room.stack.local import (
     jars,
     java,
     kafka,
+    link_proxy,
     nginx,
     plan,
     ports,
@@ -166,8 +170,8 @@ def test_the_supervisors_configuration_names_every_member_and_no_secret():
     config = configparser.RawConfigParser()
     config.read_string(supervision.config_text())
     programs = [section.partition(":")[2] for section in config.sections() if section.startswith("program:")]
-    assert programs == list(MEMBERS)
-    for member in MEMBERS:
+    assert programs == [*MEMBERS, supervision.LINKS]
+    for member in programs:
         program = config[f"program:{member}"]
         assert program["autorestart"] == "unexpected"
         assert program["killasgroup"] == "true"
@@ -223,6 +227,53 @@ def test_brokers_are_configured_for_what_the_promise_needs(tmp_path):
     (tmp_path / "a,b").mkdir()
     with pytest.raises(StackError, match="comma"):
         a_broker(tmp_path / "a,b").configure(PORTS)
+
+
+def a_stack_with_links(layout):
+    chosen = ports.choose({}, {}, links=True)
+    link_proxy.configure(layout, StackRecord(ports=chosen, links=True))
+    return chosen, json.loads(layout.links_plan.read_text())["doors"]
+
+
+def test_every_client_reaches_every_server_through_a_door_of_its_own(layout):
+    chosen, doors = a_stack_with_links(layout)
+    assert len(set(chosen.values())) == len(chosen) == 17 + 16 + 9
+    addresses = environment.Addresses(chosen, "t", "db", "u", "pw", SECRET, "/ledger")
+    for member, client in (("ingestion-api-2", "ingestion-api"), ("outbox-publisher", None), ("dispatcher", None)):
+        env = environment.for_service(member, {}, addresses)
+        dialled = [int(address.rpartition(":")[2]) for address in env["KAFKA_BOOTSTRAP_SERVERS"].split(",")]
+        assert dialled == [doors[f"{client or member}:{broker}"]["port"] for broker in BROKERS]
+        assert int(env["POSTGRES_PORT"]) == doors[f"{client or member}:postgres"]["port"]
+    assert f":{doors['dispatcher:merchant-server']['port']}/" in env["WEBHOOK_URL"]
+    assert doors["dispatcher:postgres"]["to"] == chosen["postgres"]
+    nginx.configure(layout.nginx_dir, chosen)
+    assert f"127.0.0.1:{doors['nginx:ingestion-api-3']['port']} " in (layout.nginx_dir / "nginx.conf").read_text()
+
+
+def test_a_broker_tells_each_client_to_come_through_its_own_door(layout):
+    chosen, doors = a_stack_with_links(layout)
+    a_broker(layout.kafka_dir).configure(chosen)
+    text = (layout.kafka_dir / "kafka-2" / "server.properties").read_text()
+    found = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    for client, name in (("ingestion-api", "LINK_INGESTION_API"), ("dispatcher", "LINK_DISPATCHER")):
+        door = doors[f"{client}:kafka-2"]
+        assert f"{name}://127.0.0.1:{door['to']}" in found["listeners"].split(",")
+        assert f"{name}://127.0.0.1:{door['port']}" in found["advertised.listeners"].split(",")
+        assert f"{name}:PLAINTEXT" in found["listener.security.protocol.map"].split(",")
+
+
+def test_a_door_whose_port_is_taken_is_named(layout):
+    chosen, _ = a_stack_with_links(layout)
+    supervisor = SimpleNamespace(members=lambda: {supervision.LINKS: SimpleNamespace(told_to_run=False)})
+    words = rf"\(link dispatcher:postgres\) is taken by .*\(pid {os.getpid()}\)"
+    taken = socket.create_server(("127.0.0.1", chosen["dispatcher:postgres"]))
+    with taken, pytest.raises(StackError, match=words):
+        link_proxy.bring_up(layout, StackRecord(ports=chosen, links=True), supervisor)
+
+
+def test_a_stack_without_links_has_none_of_it(layout):
+    assert "dispatcher:postgres" not in ports.choose({}, {})
+    assert link_proxy.of(layout, StackRecord(ports=PORTS)) is None
 
 
 def test_a_class_cache_is_kept_until_its_java_is_gone(tmp_path):

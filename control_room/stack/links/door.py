@@ -7,6 +7,7 @@ import logging
 import select
 import socket
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 512
 _ACCEPTS_AT_ONCE: Final = 64
 _DIAL_S: Final = 10.0
+_LOOK_FOR_SERVER_S: Final = 0.1
 _NO_ROOM_WAIT_S: Final = 0.1
 """Out of descriptors: so long until the next try."""
 
@@ -81,6 +83,8 @@ class Door:
     _accepting: bool = False
     _connections: set[Connection] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _absent: bool = False
+    """Whether the server refused: then the door does too, until it is back."""
     _left_waiting: bool = False
     """Whether connections may wait that were made while the door was silent."""
 
@@ -152,8 +156,8 @@ class Door:
         }
 
     def _follow_mode(self) -> None:
-        """Listens unless it refuses; while it is silent the kernel alone answers whoever connects."""
-        if self.mode.kind is Kind.REFUSE:
+        """Listens unless it or its server refuses; while it is silent the kernel alone answers whoever connects."""
+        if self.mode.kind is Kind.REFUSE or (self._absent and not self.silent):
             self._stop_listening()
             return
         if self._listener is None:
@@ -205,26 +209,48 @@ class Door:
         self.accepted += 1
         connection = Connection(self)
         self._connections.add(connection)
-        task = asyncio.get_running_loop().create_task(self._join(connection, taken))
+        self._begin(self._join(connection, taken))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _join(self, connection: Connection, taken: socket.socket) -> None:
         """Reaches the server for a client that has connected.
 
-        Failure policy: a server that cannot be reached shows to the client as a reset; this side of a TCP connection
-        cannot refuse any more what its kernel has taken.
+        Failure policy: where the server refuses, this client sees a reset (its kernel had a connection already), and
+        the door is closed for the others until the server is back, so that they are refused as they would be by it.
         """
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(lambda: connection.client, taken)
             async with asyncio.timeout(_DIAL_S):
                 await loop.create_connection(lambda: connection.server, HOST, self.server_port)
-        except OSError:
+        except OSError as error:
             self.dial_failures += 1
             connection.reset()
+            if isinstance(error, ConnectionRefusedError) and not self._absent:
+                self._absent = True
+                self._follow_mode()
+                self._begin(self._until_served())
             return
         connection.link()
+
+    async def _until_served(self) -> None:
+        """Opens the door again once its server takes connections."""
+        while self._absent:
+            await asyncio.sleep(_LOOK_FOR_SERVER_S)
+            try:
+                _, writer = await asyncio.open_connection(HOST, self.server_port)
+                writer.close()
+                self._absent = False
+                self._follow_mode()
+            except ConnectionRefusedError:
+                continue
+            except OSError as error:
+                self._absent = True
+                log.warning("cannot listen again door=%s error=%s", self.name, error.strerror)
 
 
 def _listening(port: int) -> socket.socket:
