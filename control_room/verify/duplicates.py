@@ -4,19 +4,21 @@ Each later delivery is compared with the delivery before it (by the merchant's c
 round and attempt (`att`) tell what kind of repetition it is; the fault log tells what made it happen. In order:
 
 1. a line without a record or attempt number: `unexplained`;
-2. another record, higher round: the event was re-queued although it had arrived (its 2xx never reached the
+2. an earlier attempt or round after a later one, while a fault was on the dispatcher's link to the merchant: the link
+   had kept the request, which had been given up and made again meanwhile: `arrived-late`;
+3. another record, higher round: the event was re-queued although it had arrived (its 2xx never reached the
    dispatcher): `requeued-although-delivered`;
-3. another record, first round both times: `published-twice` (API and publisher both, or a report that was lost);
-4. another record, same later round or an earlier one: an original was worked on again after its re-queue was in
+4. another record, first round both times: `published-twice` (API and publisher both, or a report that was lost);
+5. another record, same later round or an earlier one: an original was worked on again after its re-queue was in
    Kafka: `requeued-twice`;
-5. the same record after a delivery whose 2xx the merchant cut off on purpose (the ledger's `ans` says so): the
+6. the same record after a delivery whose 2xx the merchant cut off on purpose (the ledger's `ans` says so): the
    dispatcher cannot have had it: `answer-lost`, a fact;
-6. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
-7. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
+7. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
+8. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
    infer: `answer-lost`;
-8. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two: the
+9. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two: the
    partitions moved: `partitions-moved`;
-9. anything else: `unexplained`.
+10. anything else: `unexplained`.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Cause(StrEnum):
     """Why a delivery came again."""
 
     ANSWER_LOST = "answer-lost"
+    ARRIVED_LATE = "arrived-late"
     DISPATCHER_ENDED = "dispatcher-ended"
     PARTITIONS_MOVED = "partitions-moved"
     PUBLISHED_TWICE = "published-twice"
@@ -48,6 +51,7 @@ class Cause(StrEnum):
 
 WORDS: Final = {
     Cause.ANSWER_LOST: "redelivered after the answer was lost",
+    Cause.ARRIVED_LATE: "kept by a faulted link, and overtaken by a later attempt",
     Cause.DISPATCHER_ENDED: "redelivered after the dispatcher ended between the 2xx and its commit",
     Cause.PARTITIONS_MOVED: "redelivered after a fault on a broker, or on the link to it, moved the partitions",
     Cause.PUBLISHED_TWICE: "published twice",
@@ -69,14 +73,16 @@ def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:
     before, after = _attempt(earlier.attempt), _attempt(later.attempt)
     if before is None or after is None or not earlier.source or not later.source:
         return Cause.UNEXPLAINED
+    begin, end = earlier.at - CLOCK_SLACK_S, later.at + CLOCK_SLACK_S
+    between = [fault for fault in faults if fault.within(begin, end)]
+    if after < before and any(fault.on_link("dispatcher", "merchant-server") for fault in between):
+        return Cause.ARRIVED_LATE
     if earlier.source != later.source:
         if after[0] > before[0]:
             return Cause.REQUEUED_ALTHOUGH_DELIVERED
         return Cause.PUBLISHED_TWICE if after[0] == before[0] == 1 else Cause.REQUEUED_TWICE
     if earlier.answer == CUT:
         return Cause.ANSWER_LOST
-    begin, end = earlier.at - CLOCK_SLACK_S, later.at + CLOCK_SLACK_S
-    between = [fault for fault in faults if fault.within(begin, end)]
     if any(fault.hits("dispatcher") for fault in between):
         return Cause.DISPATCHER_ENDED
     if after[0] == before[0] and after[1] > before[1]:

@@ -14,6 +14,7 @@ from control_room.verify.manifest import EvidenceError
 
 ENDING: Final = frozenset({"kill", "crash", "stop", "restart", "rolling-restart"})
 """Faults after which a member is another process than before."""
+_LINK: Final = re.compile("[:→>]")
 _EVERYTHING: Final = frozenset({"all", "everything", "stack", "*"})
 
 
@@ -40,7 +41,7 @@ class Fault:
 
         A link (`dispatcher:merchant-server`) is not a member.
         """
-        if ":" in self.target:
+        if _LINK.search(self.target):
             return False
         words = set(re.split(r"[^A-Za-z0-9*-]+", self.target))
         return bool(words & _EVERYTHING) or any(word == member or word.startswith(f"{member}-") for word in words)

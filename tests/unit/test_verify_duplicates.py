@@ -60,9 +60,32 @@ def test_a_dispatcher_fault_at_another_time_explains_nothing(history):
 
 def test_a_fault_on_the_dispatchers_link_does_not_end_the_dispatcher(history):
     history.deliver(A)
-    history.fault("cut", "dispatcher->merchant-server")
+    history.fault("link", "dispatcher:merchant-server")
     history.deliver(A)
     assert cause(history) == {"unexplained": 1}
+
+
+@pytest.mark.parametrize(("late", "source"), [("1.1", "0@1"), ("1.3", "1@7")])
+def test_an_earlier_attempt_after_a_later_one_was_kept_by_the_faulted_link_to_the_merchant(history, late, source):
+    history.deliver(A, att="2.1", src="0@1")
+    history.fault("link", "dispatcher:merchant-server")
+    history.deliver(A, att=late, src=source)
+    assert cause(history) == {"arrived-late": 1}
+
+
+def test_an_earlier_attempt_after_a_later_one_without_such_a_fault_stays_unexplained(history):
+    history.deliver(A, att="1.2")
+    history.fault("link", "dispatcher:postgres")
+    history.deliver(A, att="1.1")
+    assert cause(history) == {"unexplained": 1}
+
+
+@pytest.mark.parametrize("target", ["dispatcher:kafka", "dispatcher:kafka-2"])
+def test_the_same_record_again_after_a_fault_on_the_dispatchers_link_to_kafka_means_partitions_moved(history, target):
+    history.deliver(A)
+    history.fault("link", target)
+    history.deliver(A)
+    assert cause(history) == {"partitions-moved": 1}
 
 
 def test_the_same_record_again_after_a_broker_fault_means_partitions_moved(history):
