@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from control_room.stack.links.modes import Kind
 from control_room.stack.runtime import MemberStatus, State
 from control_room.tracking.kafka_view import KafkaStatus
 from control_room.tracking.parts import Part
@@ -32,6 +33,8 @@ def drawn(snapshot: PipelineStatus, ports: Mapping[str, int]) -> Group:
     rows.append(_line("outbox", snapshot.outbox, lambda o: f"{o.pending} pending, oldest {o.oldest_age_s:.1f} s"))
     rows.append(_line("dispatcher", snapshot.dispatcher, _dispatcher))
     rows.append(_line("merchant", snapshot.merchant, lambda b: ", ".join(f"{key} {value}" for key, value in b.items())))
+    if snapshot.links.value != {}:
+        rows.append(_line("links", snapshot.links, _links))
     return Group(*rows)
 
 
@@ -86,6 +89,14 @@ def _dispatcher(told: dict[str, Any]) -> str:
         left = f" for {max(0.0, until - time.time()):.0f} s more" if until else ""
         words += f", PAUSED{left}"
     return words
+
+
+def _links(told: dict[str, Any]) -> str:
+    doors = told["doors"]
+    faulted = [f"{name} {state['mode']}" for name, state in doors.items() if state["mode"] != Kind.PASS]
+    count = sum(state["open"] for state in doors.values())
+    words = f"{len(doors)} doors, {count} connections, pid {told['pid']}, CPU {told['cpu_s']:.1f} s; "
+    return words + (f"FAULTED: {', '.join(faulted)}" if faulted else "all pass")
 
 
 def _line(name: str, part: Part[Any], words: Any) -> Text:

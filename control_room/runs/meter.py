@@ -14,9 +14,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from control_room.stack.runtime import MemberStatus
+from control_room.stack.runtime import MemberStatus, Runtime, State
 from control_room.stack.select import open_runtime
 
+LINKS: Final = "(links)"
 SAMPLE_EVERY_S: Final = 2.0
 _STEP_BACK: Final = 5
 """As far as the API does: looking must not take the processor from what is measured."""
@@ -85,13 +86,31 @@ def _watch(runtime_name: str, state_dir: Path, pipe: Connection) -> None:
     os.nice(_STEP_BACK)
     runtime = open_runtime(runtime_name, state_dir, os.environ)
     costs = Costs()
-    costs.see(runtime.status())
+    costs.see(_look(runtime))
     pipe.send(None)
     while not pipe.poll(SAMPLE_EVERY_S):
-        costs.see(runtime.status())
+        costs.see(_look(runtime))
     try:
         pipe.recv()
     except EOFError:
         return
-    costs.see(runtime.status())
+    costs.see(_look(runtime))
     pipe.send(costs)
+
+
+def _look(runtime: Runtime) -> list[MemberStatus]:
+    """The members, and the proxy of the links where there is one: it is none of them, and costs too."""
+    links = runtime.links()
+    if links is None:
+        return runtime.status()
+    told = links.state()
+    proxy = MemberStatus(
+        LINKS,
+        State.RUNNING,
+        ready=True,
+        pid=told["pid"],
+        started_at_s=told["started_at"],
+        cpu_s=told["cpu_s"],
+        memory_bytes=told["peak_memory_bytes"],
+    )
+    return [*runtime.status(), proxy]

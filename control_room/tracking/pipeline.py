@@ -52,6 +52,8 @@ class PipelineStatus:
     """The dispatcher's own words: in flight, retrying, parked, pause, partitions."""
     merchant: Part[dict[str, Any]]
     """How the merchant behaves."""
+    links: Part[dict[str, Any]]
+    """The proxy of the links, in its own words; empty where the stack has no links."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types; each part as `{"value", "error", "age_s"}`."""
@@ -69,6 +71,7 @@ class PipelineStatus:
             "outbox": Part(outbox and asdict(outbox), self.outbox.error, self.outbox.age_s).to_json(),
             "dispatcher": self.dispatcher.to_json(),
             "merchant": self.merchant.to_json(),
+            "links": self.links.to_json(),
         }
 
 
@@ -84,7 +87,7 @@ class PipelineWatch:
 
     def snapshot(self, deadline_s: float = SNAPSHOT_DEADLINE_S) -> PipelineStatus:
         """The pipeline now, within `deadline_s` whatever is dead. A port moved by a restart is not followed."""
-        ends = self._endpoints
+        ends, links = self._endpoints, self._runtime.links()
         taken_at_s = time.time()
         parts = self._keeper.keep(
             gather(
@@ -94,6 +97,7 @@ class PipelineWatch:
                     "outbox": lambda: read_outbox(ends.postgres_conninfo),
                     "dispatcher": lambda: fetch_json(ends.dispatcher_status_url),
                     "merchant": lambda: read_behaviour(ends.merchant_url),
+                    "links": lambda: {} if links is None else links.state(),
                 },
                 deadline_s,
             )

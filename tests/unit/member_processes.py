@@ -99,6 +99,9 @@ class ProcessRuntime:
         state = State.FROZEN if member in self.frozen else State.RUNNING
         return MemberStatus(member, state, True, pid=process.pid, started_at_s=started_at_s)
 
+    def links(self):
+        return None
+
     def endpoints(self):
         nowhere = "http://127.0.0.1:9"
         return Endpoints(

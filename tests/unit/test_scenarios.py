@@ -71,6 +71,10 @@ def test_durations_and_shares_are_read_with_their_units(tmp_path):
             ("fault: kill, target: dispatcher", "fault: crash-point, target: nginx, with: {point: api.after-commit}"),
             "nginx has no crash point",
         ),
+        (("target: dispatcher", "target: dispatcher:postgres"), "kill cannot hit dispatcher:postgres"),
+        (("fault: kill, target: dispatcher", "fault: link, target: all-brokers"), "all-brokers is a member, and link can hit"),
+        (("fault: kill", "fault: link"), "link cannot hit dispatcher"),
+        (("kill, target: dispatcher", "link, target: dispatcher:kafka, with: {mode: slow}"), "slow needs latency_ms"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name_and_the_place(tmp_path, change, words):
@@ -79,6 +83,12 @@ def test_a_wrong_file_is_refused_with_its_name_and_the_place(tmp_path, change, w
         load(path)
     assert words in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+def test_a_scenario_that_faults_a_link_needs_a_stack_with_links(tmp_path):
+    assert not load(write(tmp_path, GOOD)).needs_links
+    faulted = "link, target: dispatcher:kafka, with: {mode: silence}"
+    assert load(write(tmp_path, GOOD.replace("kill, target: dispatcher", faulted))).needs_links
 
 
 @pytest.mark.parametrize("text", ["{", "- 1", "", "steps: 3", "\x00"])
