@@ -59,7 +59,8 @@ def run_scenario(
 ) -> Result:
     """Runs `scenario` against a stack that is up, to its verdict. Whatever happens, its faults are healed.
 
-    One with a fault that is not available here, or on another stack than it needs, is not begun: no payment is sent for a proof that cannot be had.
+    One with a fault that is not available here, or on another stack than it needs, is not begun: no payment is sent for
+    a proof that cannot be had.
 
     A step that does not come to pass ends the steps, not the run: the verdict is then UNKNOWN where a planned fault is
     missing, and the scenario has failed in any case.

@@ -72,7 +72,7 @@ def test_durations_and_shares_are_read_with_their_units(tmp_path):
             "nginx has no crash point",
         ),
         (("target: dispatcher", "target: dispatcher:postgres"), "kill cannot hit dispatcher:postgres"),
-        (("fault: kill, target: dispatcher", "fault: link, target: all-brokers"), "all-brokers is a member, and link can hit"),
+        (("fault: kill, target: dispatcher", "fault: link, target: all-brokers"), "all-brokers is a member"),
         (("fault: kill", "fault: link"), "link cannot hit dispatcher"),
         (("kill, target: dispatcher", "link, target: dispatcher:kafka, with: {mode: slow}"), "slow needs latency_ms"),
     ],
