@@ -168,5 +168,7 @@ def test_a_process_under_the_library_sees_the_step_and_sleeps_as_before(tmp_path
             assert abs(float(seen[1]) - time.monotonic()) < 5, "the monotonic clock goes on"
         finally:
             process.kill()
+            process.wait()
+            clocks.forget(process.pid)
     clocks.release(layout, "dispatcher")
     assert json.loads(layout.spec_file("dispatcher").read_text())["env"] == {"PATH": "/bin"}

@@ -16,7 +16,7 @@ from control_room.chaos.injection import apply_fault, apply_faults, heal, heal_a
 from control_room.chaos.journal import FaultJournal
 from control_room.chaos.observe import answers, refuses
 from control_room.chaos.open_faults import open_faults
-from control_room.stack.runtime import API_REPLICAS, MEMBERS, StackError, State
+from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, StackError, State
 from tests.unit.member_processes import MerchantDouble, ProcessRuntime, wait_until
 
 
@@ -226,6 +226,8 @@ def test_every_fault_is_declared_with_words_and_targets():
         "kill",
         "crash",
         "stop",
+        "disk-full",
+        "clock-step",
         "start",
         "restart",
         "freeze",
@@ -238,6 +240,8 @@ def test_every_fault_is_declared_with_words_and_targets():
         assert kind.summary
         few = {"merchant": ("merchant-server",), "crash-point": (*API_REPLICAS, "outbox-publisher", "dispatcher")}
         few["wipe-kafka"] = ("kafka",)
+        few["disk-full"] = ("postgres", *BROKERS, "merchant-server")
+        few["clock-step"] = tuple(member for member in MEMBERS if member != "nginx")
         assert kind.targets == few.get(name, MEMBERS)
 
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from control_room.chaos.catalogue import CATALOGUE, unavailable
+from control_room.chaos.catalogue import unavailable
 from control_room.chaos.errors import UnavailableError
 from control_room.chaos.injection import apply_fault, preview_fault
 from control_room.exit_codes import FAILED
@@ -116,7 +116,3 @@ def test_a_library_that_is_missing_or_does_not_work_is_no_library(tmp_path, monk
     assert "bruce-control[clock]" in clocks.unavailable({})
     monkeypatch.setattr(clocks.sys, "platform", "darwin")
     assert "LD_PRELOAD" in clocks.unavailable({})
-
-
-def test_the_catalogue_names_every_fault_once():
-    assert len(CATALOGUE) == len({fault.name for fault in CATALOGUE.values()})

@@ -137,8 +137,13 @@ def sweep(layout: Layout, member: str) -> None:
         log = layout.supervisor_log.read_text(encoding="utf-8", errors="replace")
         for name, pid in _SPAWNED.findall(log):
             if name == member and not psutil.pid_exists(int(pid)):
-                for left in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
-                    (_SHARED / left).unlink(missing_ok=True)
+                forget(int(pid))
+
+
+def forget(pid: int) -> None:
+    """Removes what the library has left in shared memory for a process that was killed."""
+    for left in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+        (_SHARED / left).unlink(missing_ok=True)
 
 
 def _spec(layout: Layout, member: str) -> dict[str, Any]:
