@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import psycopg
-
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.live import LiveState
@@ -101,6 +99,8 @@ def _able(runtime: Runtime) -> FillsDisks:
 
 def _commits(runtime: Runtime) -> bool:
     """Whether Postgres commits an empty transaction that has a number, for which it must write and sync."""
+    import psycopg  # when needed: the list of faults loads no client
+
     try:
         with psycopg.connect(
             runtime.endpoints().postgres_conninfo, connect_timeout=_POSTGRES_TIMEOUT_S, autocommit=True

@@ -10,8 +10,6 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-import psycopg
-
 from control_room.chaos.member_log import log_size, logged_since
 from control_room.chaos.observe import ANSWER_TIMEOUT_S, port_of
 from control_room.stack.runtime import BROKERS, Runtime
@@ -32,6 +30,8 @@ def clock_offset_s(runtime: Runtime, member: str) -> float | None:
 
 
 def _postgres(runtime: Runtime) -> float | None:
+    import psycopg  # when needed: the list of faults loads no client
+
     try:
         with psycopg.connect(runtime.endpoints().postgres_conninfo, connect_timeout=2) as connection:
             row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
