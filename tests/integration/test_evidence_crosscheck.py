@@ -74,10 +74,9 @@ class Topic:
 
 
 @pytest.fixture
-def topic(kafka_bootstrap, monkeypatch):
+def topic(kafka_bootstrap):
     settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap, kafka_topic=f"test-{uuid.uuid4().hex[:12]}")
     ensure_topics(settings, "tests")
-    monkeypatch.setattr(kafka_log_module, "GROUP_ID", settings.kafka_topic)
     yield Topic(settings, settings.kafka_topic)
     admin = make_admin(settings, "tests")
     for future in admin.delete_topics([settings.kafka_topic, settings.dead_topic]).values():
@@ -103,6 +102,7 @@ def endpoints(topic, postgres_conninfo):
     ledger = Ledger(page_lines=1000)
     with serving(ledger) as served:
         kafka = {"kafka_bootstrap": topic.settings.kafka_bootstrap_servers, "kafka_topic": topic.name}
+        kafka["kafka_group"] = topic.name
         yield SimpleNamespace(**{**vars(served), **kafka, "postgres_conninfo": postgres_conninfo, "ledger": ledger})
 
 

@@ -76,6 +76,7 @@ def serving(ledger):
             postgres_conninfo="host=127.0.0.1 port=1 user=nobody dbname=none connect_timeout=1",
             kafka_bootstrap="127.0.0.1:1",
             kafka_topic="payment-webhooks",
+            kafka_group="bruce-dispatcher",
         )
     finally:
         server.shutdown()
