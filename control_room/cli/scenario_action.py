@@ -123,6 +123,7 @@ def storm(
     faults: int | None,
     minutes: float | None,
     rate_per_s: float,
+    links: bool,
     keep: bool,
     as_json: bool,
 ) -> int:
@@ -130,7 +131,7 @@ def storm(
     chosen = new_seed() if seed is None else seed
     many = faults or (storms.faults_for(minutes) if minutes is not None else DEFAULT_FAULTS)
     payments = storms.payments_for(many, rate_per_s)
-    made = storms.storm(chosen, faults=many, rate_per_s=rate_per_s, payments=payments)
+    made = storms.storm(chosen, faults=many, rate_per_s=rate_per_s, payments=payments, links=links)
     click.echo(f"storm of {many} faults, {payments} payments, seed {chosen}", err=True)
     return _run([made], state, runtime_name, seed=chosen, keep=keep, as_json=as_json)
 

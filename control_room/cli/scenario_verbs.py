@@ -79,6 +79,7 @@ def run(
 @click.option("--faults", type=click.IntRange(1, 100_000), help="How many. [default: 20, or what fills --minutes]")
 @click.option("--minutes", type=click.FloatRange(0.1, 10_000), help="How long it should last.")
 @click.option("--rate", "rate_per_s", type=click.FloatRange(1, 5000), default=50.0, show_default=True)
+@click.option("--links", is_flag=True, help="Fault links between members too.")
 @_KEEP
 def storm(
     state: Path | None,
@@ -88,6 +89,7 @@ def storm(
     faults: int | None,
     minutes: float | None,
     rate_per_s: float,
+    links: bool,
     keep: bool,
 ) -> None:
     """Faults in an order that the seed decides; the same seed makes the same storm."""
@@ -101,6 +103,7 @@ def storm(
             faults=faults,
             minutes=minutes,
             rate_per_s=rate_per_s,
+            links=links,
             keep=keep,
             as_json=as_json,
         )

@@ -10,6 +10,7 @@ from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.crash_point import members_of
 from control_room.chaos.merchant_fields import MODES, NORMAL
 from control_room.scenarios.model import Scenario
+from control_room.stack.links.names import LINKS
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS
 from services.common.crash import POINTS
 
@@ -25,12 +26,22 @@ _WEIGHTS: Final[Mapping[str, int]] = {
     "stop": 1,
     "merchant": 4,
     "crash-point": 3,
+    "link": 5,
 }
-"""How often each fault of the catalogue is drawn, one against the other."""
+"""How often each fault of the catalogue is drawn, one against the other; links only where the stack has them."""
+_LINK_MODES: Final[tuple[Mapping[str, Any], ...]] = (
+    {"mode": "refuse"},
+    {"mode": "silence"},
+    {"mode": "slow", "latency_ms": 200, "jitter_ms": 100},
+    {"mode": "reset-after", "bytes": 0},
+)
+"""The last resets at the first byte: its effect is seen at once, whatever the traffic is."""
 NOT_DRAWN: Final[Mapping[str, str]] = {
     "start": "it ends a kill, and every heal does that",
     "thaw": "it ends a freeze, and every heal does that",
     "wipe-kafka": "it takes all of Kafka with it and half a minute: a scenario of its own",
+    "disk-full": "not every platform can, and Postgres and brokers end by it at every start until it is healed",
+    "clock-step": "it takes a library that not every machine has",
 }
 """Faults that a storm leaves out, each with the reason."""
 _PAIRS: Final = 0.2
@@ -39,7 +50,9 @@ _REACHED_WITHIN_S: Final = 120
 """For a crash point: the rarest, an exhausted round, comes every few seconds at the usual rates."""
 
 
-def storm(seed: int, *, faults: int, rate_per_s: float, payments: int, failure_rate: float = 0.2) -> Scenario:
+def storm(
+    seed: int, *, faults: int, rate_per_s: float, payments: int, failure_rate: float = 0.2, links: bool = False
+) -> Scenario:
     """A scenario of `faults` faults, one after the other; each is healed before the next one comes.
 
     Args:
@@ -48,11 +61,12 @@ def storm(seed: int, *, faults: int, rate_per_s: float, payments: int, failure_r
         rate_per_s: of the load.
         payments: of the load; enough of them for the length of the storm (see `payments_for`).
         failure_rate: the share of the merchant's answers that fail anyway.
+        links: whether links are faulted too. The same seed makes another storm then.
     """
     random = Random(seed)  # noqa: S311  chance that can be repeated, no secret
     steps: list[dict[str, Any]] = []
     for _ in range(faults):
-        steps += _fault(random)
+        steps += _fault(random, links)
     return Scenario.model_validate(
         {
             "name": f"storm-{seed}",
@@ -75,10 +89,11 @@ def faults_for(minutes: float) -> int:
     return max(1, round(minutes * 60 / payments_for(1000, 1.0) * 1000))
 
 
-def _fault(random: Random) -> list[dict[str, Any]]:
+def _fault(random: Random, links: bool) -> list[dict[str, Any]]:
     calm = {"after": round(random.uniform(*_CALM_S), 1)}
     heal = {"after": round(random.uniform(*_BROKEN_S), 1), "heal": "all"}
-    (kind,) = random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+    weights = {kind: weight for kind, weight in _WEIGHTS.items() if links or kind != "link"}
+    (kind,) = random.choices(list(weights), list(weights.values()))
     step = {**calm, "fault": kind, **_DRAW.get(kind, _of_a_member)(random)}
     return [step, heal] if CATALOGUE[kind].lasting else [step]
 
@@ -108,9 +123,14 @@ def _crash_point(random: Random) -> dict[str, Any]:
     return {"target": targets, "with": {"point": points, "within": _REACHED_WITHIN_S}}
 
 
+def _link(random: Random) -> dict[str, Any]:
+    return {"target": random.choice(tuple(LINKS)), "with": dict(random.choice(_LINK_MODES))}
+
+
 _DRAW: Final[Mapping[str, Callable[[Random], dict[str, Any]]]] = {
     "kill": _kill,
     "merchant": _merchant,
     "crash-point": _crash_point,
+    "link": _link,
 }
 """What a fault is drawn with, where it is not just any member."""

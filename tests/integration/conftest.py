@@ -22,12 +22,16 @@ def clean_environment(**settings):
 
 @pytest.fixture(scope="session")
 def make_stack():
-    """Makes a runtime over a fresh state folder: `make_stack(environ=…, member_commands=…)`. All are taken down."""
+    """Makes a runtime over a fresh state folder: `make_stack(environ=…, member_commands=…, links=…)`.
+
+    All are taken down.
+    """
     made = []
 
-    def make(state=None, *, environ=None, member_commands=None):
+    def make(state=None, *, environ=None, member_commands=None, links=False):
         folder = state or Path(tempfile.mkdtemp(prefix="bruce-test-"))
-        runtime = LocalRuntime(folder, environ or clean_environment(FAILURE_RATE="0"), member_commands)
+        settings = environ or clean_environment(FAILURE_RATE="0")
+        runtime = LocalRuntime(folder, settings, member_commands, links=links)
         made.append(runtime)
         return runtime
 

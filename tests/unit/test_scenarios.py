@@ -135,6 +135,13 @@ def test_the_same_seed_makes_the_same_storm_and_another_another():
     assert made(7) != made(8)
 
 
+def test_a_storm_faults_links_only_where_it_is_asked_to():
+    calm, linked = (storm.storm(7, faults=60, rate_per_s=50, payments=1000, links=links) for links in (False, True))
+    assert not calm.needs_links
+    modes = {step.with_["mode"] for step in linked.steps if step.fault == "link"}
+    assert modes == {"refuse", "silence", "slow", "reset-after"}
+
+
 def test_a_storm_never_takes_two_brokers_at_once_and_heals_before_the_next_fault():
     made = storm.storm(3, faults=300, rate_per_s=50, payments=1000)
     lasting = False
@@ -148,7 +155,7 @@ def test_a_storm_never_takes_two_brokers_at_once_and_heals_before_the_next_fault
 
 
 def test_a_storm_draws_every_fault_there_is_except_those_that_are_left_out_with_a_reason():
-    made = storm.storm(3, faults=600, rate_per_s=50, payments=1000)
+    made = storm.storm(3, faults=600, rate_per_s=50, payments=1000, links=True)
     drawn = {step.fault for step in made.steps if step.fault}
     assert drawn | set(storm.NOT_DRAWN) == set(CATALOGUE)
     assert not drawn & set(storm.NOT_DRAWN)
@@ -159,7 +166,7 @@ def test_a_storm_draws_every_fault_there_is_except_those_that_are_left_out_with_
 
 
 def test_everything_that_a_storm_draws_can_be_made():
-    for step in storm.storm(4, faults=300, rate_per_s=50, payments=1000).steps:
+    for step in storm.storm(4, faults=300, rate_per_s=50, payments=1000, links=True).steps:
         for member in step.members if step.fault else ():
             make(step.fault, member, step.with_)
 
