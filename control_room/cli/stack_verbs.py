@@ -56,7 +56,8 @@ def _program(word: str) -> str | None:
 @click.option(
     "--links",
     is_flag=True,
-    help="Let the members reach each other through a proxy, so that `chaos link` can cut, slow and reset connections.",
+    help="Let the members reach each other through a proxy, so that `chaos link` can cut, slow and reset connections. "
+    "Costs 24 MiB, and about 40 µs of CPU for a message and its answer: see docs/performance.md.",
 )
 @stack_options
 @json_option
