@@ -126,6 +126,8 @@ class Step(_Strict):
         for name in self.members:
             if name in targets.SYMBOLS and not set(only) & set(MEMBERS):
                 raise ValueError(f"target: {name} is a member, and {fault} can hit {', '.join(only)}")
+            if name not in (*targets.SYMBOLS, *only):
+                raise ValueError(f"{fault} cannot hit {name}; it can hit {', '.join(only)}")
             # Who a symbol stands for is known only when the step comes; a member that the fault can hit stands for it.
             self._check_made(fault, only[0] if name in targets.SYMBOLS else name)
 
@@ -170,7 +172,7 @@ class Scenario(_Strict):
     load: Load = Load()
     settings: dict[str, str] = Field(default_factory=dict)
     """Settings of the stack that it needs; it says so where the stack was started without."""
-    steps: Annotated[list[Step], Field(min_length=1, max_length=1000)]
+    steps: Annotated[list[Step], Field(min_length=1, max_length=20_000)]
     deadline: Duration = 180.0
     """For the drain, after everything is healed."""
     quick: bool = True

@@ -16,6 +16,7 @@ from control_room.chaos.injection import apply_fault, apply_faults, heal, heal_a
 from control_room.chaos.journal import FaultJournal
 from control_room.chaos.observe import answers, refuses
 from control_room.chaos.open_faults import open_faults
+from control_room.stack.links.names import NAMES
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, StackError, State
 from tests.unit.member_processes import MerchantDouble, ProcessRuntime, wait_until
 
@@ -234,11 +235,13 @@ def test_every_fault_is_declared_with_words_and_targets():
         "thaw",
         "crash-point",
         "wipe-kafka",
+        "link",
         "merchant",
     }
     for name, kind in CATALOGUE.items():
         assert kind.summary
         few = {"merchant": ("merchant-server",), "crash-point": (*API_REPLICAS, "outbox-publisher", "dispatcher")}
+        few["link"] = NAMES
         few["wipe-kafka"] = ("kafka",)
         few["disk-full"] = ("postgres", *BROKERS, "merchant-server")
         few["clock-step"] = tuple(member for member in MEMBERS if member != "nginx")

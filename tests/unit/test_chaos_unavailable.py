@@ -44,7 +44,7 @@ def ran(outcome=Outcome.PROVEN):
 
 def test_every_fault_that_cannot_be_done_is_named_with_a_reason(runtime):
     reasons = unavailable(runtime)
-    assert set(reasons) == {"crash-point", "wipe-kafka", "disk-full", "clock-step"}
+    assert set(reasons) == {"crash-point", "link", "wipe-kafka", "disk-full", "clock-step"}
     assert "CRASH_POINTS=1" in reasons["crash-point"]
     assert all("fake" in reasons[name] for name in ("wipe-kafka", "disk-full", "clock-step"))
 

@@ -68,8 +68,13 @@ def test_durations_and_shares_are_read_with_their_units(tmp_path):
         (("target: dispatcher", "target: dispatcher, with: {point: x}"), "kill takes no parameters"),
         (("fault: kill, target: dispatcher", "fault: merchant, with: {mode: angry}"), "there is no mode angry"),
         (
-            ("fault: kill, target: dispatcher", "fault: crash-point, target: nginx, with: {point: api.after-commit}"),
-            "nginx has no crash point",
+            ("target: dispatcher", "target: dispatcher, with: {point: api.after-commit}"),
+            "kill takes no parameters",
+        ),
+        (("fault: kill, target: dispatcher", "fault: crash-point, target: nginx"), "crash-point cannot hit nginx"),
+        (
+            ("fault: kill", "with: {point: api.after-commit}, fault: crash-point"),
+            "dispatcher has no crash point",
         ),
         (("target: dispatcher", "target: dispatcher:postgres"), "kill cannot hit dispatcher:postgres"),
         (("fault: kill, target: dispatcher", "fault: link, target: all-brokers"), "all-brokers is a member"),
