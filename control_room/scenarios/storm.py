@@ -80,7 +80,7 @@ def storm(
 
 def payments_for(faults: int, rate_per_s: float) -> int:
     """So many payments that the load lasts about as long as a storm of `faults`."""
-    per_fault_s = sum(_CALM_S) / 2 + sum(_BROKEN_S) / 2 + 4.0  # what a start and its evidence take on average
+    per_fault_s = sum(_CALM_S) / 2 + sum(_BROKEN_S) / 2 + 6.0  # what a start and its evidence take on average
     return max(10, round(faults * per_fault_s * rate_per_s))
 
 
