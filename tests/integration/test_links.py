@@ -8,7 +8,6 @@ from control_room.stack.links.client import LinksError
 from control_room.stack.links.modes import parse
 from control_room.stack.links.names import DOORS
 from control_room.stack.local import processes, supervision
-from control_room.stack.runtime import StackError
 from tests.integration.conftest import clean_environment
 from tests.integration.fixtures_stores import until
 
@@ -53,12 +52,6 @@ def test_a_proxy_that_dies_is_brought_back_and_goes_on_as_it_was_told(linked):
     assert state["doors"]["dispatcher:kafka-2"]["mode"] == "refuse"
     linked.links().set(["dispatcher:kafka-2"], parse({"mode": "pass"}))
     until(lambda: requests.get(f"{linked.endpoints().api_url}/readyz", timeout=5).ok, 30, "the API answers again")
-
-
-def test_a_stack_without_links_is_not_given_any_while_it_runs(stack, make_stack):
-    assert stack.links() is None
-    with pytest.raises(StackError, match="started without --links; take it down first"):
-        make_stack(stack.layout.state, links=True).up(print)
 
 
 def test_down_leaves_no_proxy_and_its_ports_free(linked):

@@ -71,6 +71,12 @@ def test_a_running_stack_says_that_other_settings_do_not_reach_it(stack, make_st
     assert any("other settings" in line for line in said)
 
 
+def test_a_stack_without_links_is_not_given_any_while_it_runs(stack, make_stack):
+    assert stack.links() is None
+    with pytest.raises(StackError, match="started without --links; take it down first"):
+        make_stack(stack.layout.state, links=True).up(print)
+
+
 def test_status_tells_what_each_member_costs(stack):
     seen = stack.status()
     assert all(one.pid and one.started_at_s and one.cpu_s > 0 and one.memory_bytes > 1_000_000 for one in seen)
