@@ -14,8 +14,10 @@ from control_room.stack.links.names import LINKS
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS
 from services.common.crash import POINTS
 
-_CALM_S: Final = (1.0, 6.0)
-"""Between two steps."""
+_PER_FAULT_S: Final = 10.0
+"""Of load for each fault: to come, to be seen, to be undone and to be got over."""
+_LOADED: Final = 0.8
+"""Share of the load over which the faults are spread: a crash point that comes when all is sent is never reached."""
 _BROKEN_S: Final = (0.5, 5.0)
 """How long something stays broken."""
 _WEIGHTS: Final[Mapping[str, int]] = {
@@ -65,8 +67,8 @@ def storm(
     """
     random = Random(seed)  # noqa: S311  chance that can be repeated, no secret
     steps: list[dict[str, Any]] = []
-    for _ in range(faults):
-        steps += _fault(random, links)
+    for number in range(faults):
+        steps += _fault(random, _LOADED * (number + random.uniform(0, 0.5)) / faults, links)
     return Scenario.model_validate(
         {
             "name": f"storm-{seed}",
@@ -80,8 +82,7 @@ def storm(
 
 def payments_for(faults: int, rate_per_s: float) -> int:
     """So many payments that the load lasts about as long as a storm of `faults`."""
-    per_fault_s = sum(_CALM_S) / 2 + sum(_BROKEN_S) / 2 + 6.0  # what a start and its evidence take on average
-    return max(10, round(faults * per_fault_s * rate_per_s))
+    return max(10, round(faults * _PER_FAULT_S * rate_per_s))
 
 
 def faults_for(minutes: float) -> int:
@@ -89,12 +90,12 @@ def faults_for(minutes: float) -> int:
     return max(1, round(minutes * 60 / payments_for(1000, 1.0) * 1000))
 
 
-def _fault(random: Random, links: bool) -> list[dict[str, Any]]:
-    calm = {"after": round(random.uniform(*_CALM_S), 1)}
+def _fault(random: Random, at: float, links: bool) -> list[dict[str, Any]]:
+    """The steps of one fault: it comes when the share `at` of the payments is accepted and the one before is over."""
     heal = {"after": round(random.uniform(*_BROKEN_S), 1), "heal": "all"}
     weights = {kind: weight for kind, weight in _WEIGHTS.items() if links or kind != "link"}
     (kind,) = random.choices(list(weights), list(weights.values()))
-    step = {**calm, "fault": kind, **_DRAW.get(kind, _of_a_member)(random)}
+    step = {"at": round(at, 6), "fault": kind, **_DRAW.get(kind, _of_a_member)(random)}
     return [step, heal] if CATALOGUE[kind].lasting else [step]
 
 

@@ -170,6 +170,16 @@ def test_a_storm_draws_every_fault_there_is_except_those_that_are_left_out_with_
     assert {name for step in made.steps if step.fault == "kill" for name in step.members} == set(MEMBERS)
 
 
+@pytest.mark.parametrize("faults", [1, 8, 200])
+def test_the_faults_of_a_storm_lie_where_there_is_load_left_to_reach_them(faults):
+    made = storm.storm(5, faults=faults, rate_per_s=50, payments=storm.payments_for(faults, 50))
+    moments = [step.at for step in made.steps if step.fault]
+    assert len(moments) == faults
+    assert moments == sorted(moments)
+    assert moments[-1] <= 0.8
+    assert faults < 8 or moments[-1] > 0.6, "and they are spread over it"
+
+
 def test_everything_that_a_storm_draws_can_be_made():
     for step in storm.storm(4, faults=300, rate_per_s=50, payments=1000, links=True).steps:
         for member in step.members if step.fault else ():
