@@ -14,7 +14,7 @@ from control_room.stack.links.names import LINKS
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS
 from services.common.crash import POINTS
 
-_PER_FAULT_S: Final = 10.0
+_PER_FAULT_S: Final = 12.0
 """Of load for each fault: to come, to be seen, to be undone and to be got over."""
 _LOADED: Final = 0.8
 """Share of the load over which the faults are spread: a crash point that comes when all is sent is never reached."""

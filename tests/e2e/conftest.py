@@ -70,7 +70,7 @@ def wait_for(condition, deadline_s: float, what: str):
 
 @pytest.fixture(scope="session")
 def bruce(tmp_path_factory):
-    """A running stack, taken down at the end with its data."""
+    """A running stack whose services have their crash points, taken down at the end with its data."""
     root = tmp_path_factory.mktemp("e2e")
     bruce = Bruce(root / "state", str(Path(sys.executable).with_name("bruce-control")), root, **QUICK, CRASH_POINTS="1")
     try:

@@ -1,27 +1,12 @@
 """A service that dies at the worst of its own lines, under load, loses nothing."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from services.common.crash import POINTS
-from tests.e2e.conftest import QUICK, Bruce, wait_for
+from tests.e2e.conftest import wait_for
 from tests.e2e.test_replay_proven import proven, replay_under_way
-
-
-@pytest.fixture(scope="module")
-def crashing(tmp_path_factory):
-    """A running stack whose services have their crash points."""
-    root = tmp_path_factory.mktemp("crash")
-    command = str(Path(sys.executable).with_name("bruce-control"))
-    bruce = Bruce(root / "state", command, root, **QUICK, CRASH_POINTS="1")
-    try:
-        bruce.run("up")
-        yield bruce
-    finally:
-        bruce.run("down", "--volumes")
 
 
 def die_at(bruce, run, point):
@@ -49,13 +34,13 @@ def die_in_a_requeue(bruce, run, point):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_dying_at_a_crash_point_under_load_loses_nothing(crashing, point):
-    replay, run = replay_under_way(crashing)
+def test_dying_at_a_crash_point_under_load_loses_nothing(calm, point):
+    replay, run = replay_under_way(calm)
     die = die_in_the_publisher if point.startswith("publisher.") else die_at
-    died = (die_in_a_requeue if point == "dispatcher.requeue-unreported" else die)(crashing, run, point)
+    died = (die_in_a_requeue if point == "dispatcher.requeue-unreported" else die)(calm, run, point)
     out, err = replay.communicate(timeout=120)
     assert replay.returncode == 0, out + err
-    verdict = proven(crashing, run)
+    verdict = proven(calm, run)
     assert died["ok"], died
     assert died["facts"]["exit_code"] == POINTS[point].exit_code
     assert died["facts"]["new_process"]
@@ -63,15 +48,13 @@ def test_dying_at_a_crash_point_under_load_loses_nothing(crashing, point):
     assert "unexplained" not in (verdict["duplicates"] or {}), verdict["duplicates"]
 
 
-def test_a_point_that_nothing_reaches_makes_a_run_unknown_and_stays_disarmed(crashing):
-    replay, run = replay_under_way(crashing)
+def test_a_point_that_nothing_reaches_makes_a_run_unknown_and_stays_disarmed(calm):
+    replay, run = replay_under_way(calm)
     # With every payment in Kafka at once the publisher never claims a row.
-    missed = crashing.run(
-        "chaos", "crash-point", "publisher.after-claim", "--within", "2s", "--run", str(run), expect=1
-    )
+    missed = calm.run("chaos", "crash-point", "publisher.after-claim", "--within", "2s", "--run", str(run), expect=1)
     assert "NOT SEEN" in missed.stderr
-    assert list((crashing.state / "crash-points").iterdir()) == []
+    assert list((calm.state / "crash-points").iterdir()) == []
     replay.communicate(timeout=120)
-    crashing.run("heal")
-    verdict = json.loads(crashing.run("verify", str(run), "--deadline", "150", "--json", expect=12).stdout)
+    calm.run("heal")
+    verdict = json.loads(calm.run("verify", str(run), "--deadline", "150", "--json", expect=12).stdout)
     assert verdict["verdict"] == "unknown"
