@@ -53,6 +53,7 @@ def test_a_dead_merchant_sees_one_probe_per_interval_and_its_first_answer_ends_t
 def test_with_nothing_in_memory_a_probe_comes_from_kafka(dispatcher, payments, merchant):
     merchant.answer = lambda transaction_id: 503
     with dispatcher(MAX_RETRIES="1", RETRY_BACKOFF_SEC="3") as running:
+        running.assigned()
         ids = payments.publish(1)
         until(lambda: running.status()["paused"], what="the pause")
         until(lambda: running.status()["requeuing"] == 0, what="the re-queue")
@@ -75,4 +76,5 @@ def test_with_probe_interval_0_the_merchant_is_left_alone_for_the_whole_pause(di
         first_tried = next(attempt for attempt in merchant.attempts if attempt.status == 200)
         assert first_tried.at_s - last_failed_s > 2.5
         assert "Waiting 3 seconds before resuming" in running.log_text()
-        assert "Consumer resumed after 3 seconds" in running.log_text()
+        # Never earlier; up to a tenth later, so that several dispatchers do not come back in step.
+        assert re.search(r"Consumer resumed after 3(\.[0-4])? seconds", running.log_text())
