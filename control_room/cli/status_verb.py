@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from control_room.cli.context import Stop, explained, json_option, print_json, runtime_of, stack_options
 from control_room.exit_codes import UNREACHABLE
+from control_room.stack.select import resolve_state_dir
 
 if TYPE_CHECKING:  # imported when the verb runs: `--help` stays quick
-    from control_room.tracking.pipeline import PipelineWatch
+    from control_room.tracking.watch import Watch
+
+_FIRST_ANSWERS_S: Final = 0.5
+"""Most sources answer within it; the others show at the next look."""
 
 
 @click.command()
@@ -29,16 +34,15 @@ def status(state: Path | None, runtime_name: str | None, as_json: bool, watch: b
     from rich.console import Console
 
     from control_room.cli.status_text import drawn
-    from control_room.tracking.pipeline import PipelineWatch
+    from control_room.tracking.pipeline import pipeline_status
+    from control_room.tracking.watch import STATUS_PARTS, Watch
 
     runtime = runtime_of(state, runtime_name)
     with explained():
-        pipeline = PipelineWatch(runtime)
         ports = runtime.endpoints().ports
-    if watch:
-        _watch(pipeline, ports, as_json, interval_s)
-        return
-    snapshot = pipeline.snapshot()
+        if watch:
+            _watch(Watch(runtime, resolve_state_dir(state), parts=STATUS_PARTS), ports, as_json, interval_s)
+        snapshot = pipeline_status(runtime)
     if as_json:
         print_json({**snapshot.to_json(), "ports": dict(ports)})
     else:
@@ -48,17 +52,20 @@ def status(state: Path | None, runtime_name: str | None, as_json: bool, watch: b
         raise Stop(f"not ready: {', '.join(not_ready) or 'members could not be read'}", UNREACHABLE)
 
 
-def _watch(pipeline: PipelineWatch, ports: Mapping[str, int], as_json: bool, interval_s: float) -> None:
-    if as_json:
-        while True:
-            print_json(pipeline.snapshot().to_json())
-            time.sleep(interval_s)
+def _watch(gathering: Watch, ports: Mapping[str, int], as_json: bool, interval_s: float) -> NoReturn:
+    """Shows a look after the other, until Ctrl-C; what is silent is shown as it was, with its age."""
     from rich.console import Console
     from rich.live import Live
 
     from control_room.cli.status_text import drawn
 
-    with Live(console=Console(), auto_refresh=False, screen=False) as live:
+    gathering.start()
+    time.sleep(_FIRST_ANSWERS_S)
+    with Live(console=Console(), auto_refresh=False, screen=False) if not as_json else nullcontext() as live:
         while True:
-            live.update(drawn(pipeline.snapshot(), ports), refresh=True)
+            seen = gathering.snapshot().pipeline()
+            if live is None:
+                print_json(seen.to_json())
+            else:
+                live.update(drawn(seen, ports), refresh=True)
             time.sleep(interval_s)

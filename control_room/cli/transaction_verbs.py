@@ -28,6 +28,7 @@ from control_room.tracking.states import STATES
 @click.option("--min-attempts", type=click.IntRange(0), default=0, help="Only those tried at least so often.")
 @click.option("--min-age", "min_age_s", type=click.FloatRange(0), default=0.0, help="Only those at least so old (s).")
 @click.option("--text", default="", help="Only those whose id begins with it, or whose names or last error hold it.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 def events(
     state: Path | None,
     runtime_name: str | None,
@@ -37,15 +38,30 @@ def events(
     min_attempts: int,
     min_age_s: float,
     text: str,
+    following: bool,
 ) -> None:
-    """Transactions, newest first, and where each one is."""
+    """Transactions, newest first, and where each one is.
+
+    With --follow a line for each that arrives or changes its state, as it happens; with --json one object a line.
+    """
     from rich.console import Console
 
+    from control_room.cli.transaction_follow import follow_transactions
     from control_room.cli.transaction_table import table
+    from control_room.tracking.filter import Comparison, Filter
     from control_room.tracking.transactions import list_transactions
+    from control_room.tracking.watch import Watch
 
+    runtime = runtime_of(state, runtime_name)
     with explained():
-        endpoints = runtime_of(state, runtime_name).endpoints()
+        endpoints = runtime.endpoints()
+        if following:
+            chosen = Filter(
+                frozenset(states),
+                (Comparison("try", ">=", min_attempts), Comparison("age", ">=", min_age_s)),
+                words=(text.lower(),) if text else (),
+            )
+            follow_transactions(Watch(runtime, resolve_state_dir(state), parts=["transactions"]), chosen, as_json)
         page = list_transactions(
             endpoints.postgres_conninfo, states, limit, min_attempts=min_attempts, min_age_s=min_age_s, text=text
         )

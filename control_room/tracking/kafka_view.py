@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
+from services.common.bitmap import decode
 from services.common.kafka import make_admin
 from services.common.settings import KafkaSettings
 
@@ -42,6 +43,8 @@ class PartitionStatus:
     """What the dispatcher's group has committed; None where it never did, or where nobody could tell."""
     lag: int | None
     """End offset minus committed; completed records beyond a gap count too, so it may exceed what is undelivered."""
+    ahead: int | None = None
+    """Of these, the records that the bitmap in the commit calls complete: they lie beyond a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,8 @@ class KafkaReader:
         notes: list[str] = []
         asked = self._ask(admin, sorted(found)) if found else None
         controller = _controller(open_brokers, notes)
-        ends, committed, min_in_sync = ({}, {}, None) if asked is None else asked.told(notes)
+        ends, commits, min_in_sync = ({}, {}, None) if asked is None else asked.told(notes)
+        committed = {number: commit.offset for number, commit in commits.items()}
         partitions = tuple(
             PartitionStatus(
                 number,
@@ -126,6 +130,7 @@ class KafkaReader:
                 ends.get(number),
                 committed.get(number),
                 _lag(ends.get(number), committed, number),
+                commits[number].ahead if number in commits else None,
             )
             for number in sorted(found)
         )
@@ -171,8 +176,8 @@ class _Asked:
     group: Future[Any]
     config: Future[Any]
 
-    def told(self, notes: list[str]) -> tuple[dict[int, int], dict[int, int | None], int | None]:
-        """End offsets, committed offsets (None: the group never committed there) and min.insync.replicas."""
+    def told(self, notes: list[str]) -> tuple[dict[int, int], dict[int, _Commit], int | None]:
+        """End offsets, commits and min.insync.replicas."""
         ends: dict[int, int] = {}
         for partition, future in self.ends.items():
             told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
@@ -180,9 +185,26 @@ class _Asked:
                 ends[partition.partition] = told.offset
         told = _result(self.group, self.until_s, "the offsets of the dispatcher's group", notes)
         offsets = () if told is None else told.topic_partitions
-        committed = {each.partition: each.offset if each.offset >= 0 else None for each in offsets}
+        committed = {each.partition: _commit(each) for each in offsets}
         told = _result(self.config, self.until_s, "the topic's settings", notes)
         return ends, committed, None if told is None else int(told["min.insync.replicas"].value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """What the group committed for a partition."""
+
+    offset: int | None
+    """None where it never did."""
+    ahead: int
+
+
+def _commit(told: TopicPartition) -> _Commit:
+    if told.offset < 0:
+        return _Commit(None, 0)
+    # The bitmap begins at a whole byte, so bits below the committed offset may be set too.
+    bits = int.from_bytes(decode(told.metadata), "little") >> (told.offset & 7)
+    return _Commit(told.offset, bits.bit_count())
 
 
 def _lag(end: int | None, committed: Mapping[int, int | None], number: int) -> int | None:

@@ -69,14 +69,17 @@ def merged(logs: list[list[LogLine]]) -> list[LogLine]:
 def follow(
     live: dict[str, Path], stop: Callable[[], bool] = lambda: False, *, from_start: bool = False
 ) -> Iterator[LogLine]:
-    """Lines as they are written, until `stop()`.
+    """Lines as they are written from this call on, until `stop()`.
 
     Args:
         live: each member's live log file; one that does not exist yet is waited for.
         stop: asked between looks.
         from_start: begin with what already stands there, instead of at the end.
     """
-    tails = {member: _Tail(path, at_end=not from_start) for member, path in live.items()}
+    return _following({member: _Tail(path, at_end=not from_start) for member, path in live.items()}, stop)
+
+
+def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[LogLine]:
     while not stop():
         quiet = True
         for member, tail in tails.items():

@@ -26,11 +26,11 @@ class Part(Generic[T]):
     error: str = ""
     """Why the source did not tell just now; empty where it did."""
     age_s: float = 0.0
-    """How old `value` is: 0 where it is of this snapshot, more where an earlier one had to stand in."""
+    """How old `value` is: 0 where it was read for this snapshot."""
 
     @property
     def ok(self) -> bool:
-        """Whether `value` is of this snapshot."""
+        """Whether there is a value, and the source goes on answering."""
         return self.value is not None and not self.error
 
     def to_json(self) -> dict[str, Any]:
@@ -80,26 +80,3 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its kind where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-class Keeper:
-    """Keeps the last good value of each part, so that a source that falls silent goes stale and not blank."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._good: dict[str, tuple[Any, float]] = {}
-
-    def keep(self, parts: Mapping[str, Part[Any]]) -> dict[str, Part[Any]]:
-        """`parts`, with the last good value and its age where a part has none of its own."""
-        now_s = self._clock()
-        kept: dict[str, Part[Any]] = {}
-        for name, part in parts.items():
-            if part.ok:
-                self._good[name] = (part.value, now_s)
-                kept[name] = part
-            elif name in self._good:
-                value, at_s = self._good[name]
-                kept[name] = Part(value, part.error, now_s - at_s)
-            else:
-                kept[name] = part
-        return kept

@@ -12,7 +12,7 @@ from control_room.stack.runtime import MemberStatus, Runtime
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.kafka_view import KafkaReader, KafkaStatus
 from control_room.tracking.merchant import read_behaviour
-from control_room.tracking.parts import Keeper, Part, SourceError, first_line, gather
+from control_room.tracking.parts import Part, SourceError, first_line, gather
 
 SNAPSHOT_DEADLINE_S: Final = 2.9
 STATEMENT_TIMEOUT_MS: Final = 2000
@@ -75,39 +75,22 @@ class PipelineStatus:
         }
 
 
-class PipelineWatch:
-    """Takes one snapshot after the other, over kept connections; a source that falls silent goes stale, not blank."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        """Raises NotRunningError where no stack was started."""
-        self._runtime = runtime
-        self._endpoints = runtime.endpoints()
-        self._kafka = KafkaReader(self._endpoints)
-        self._keeper = Keeper()
-
-    def snapshot(self, deadline_s: float = SNAPSHOT_DEADLINE_S) -> PipelineStatus:
-        """The pipeline now, within `deadline_s` whatever is dead. A port moved by a restart is not followed."""
-        ends, links = self._endpoints, self._runtime.links()
-        taken_at_s = time.time()
-        parts = self._keeper.keep(
-            gather(
-                {
-                    "members": self._runtime.status,
-                    "kafka": self._kafka.read,
-                    "outbox": lambda: read_outbox(ends.postgres_conninfo),
-                    "dispatcher": lambda: fetch_json(ends.dispatcher_status_url),
-                    "merchant": lambda: read_behaviour(ends.merchant_url),
-                    "links": lambda: {} if links is None else links.state(),
-                },
-                deadline_s,
-            )
-        )
-        return PipelineStatus(taken_at_s, self._runtime.name, **parts)
-
-
-def pipeline_status(runtime: Runtime) -> PipelineStatus:
-    """One snapshot, for the verb `status`. Raises NotRunningError where no stack was started."""
-    return PipelineWatch(runtime).snapshot()
+def pipeline_status(runtime: Runtime, deadline_s: float = SNAPSHOT_DEADLINE_S) -> PipelineStatus:
+    """The pipeline now, within `deadline_s` whatever is dead. Raises NotRunningError where no stack was started."""
+    ends, links = runtime.endpoints(), runtime.links()
+    taken_at_s = time.time()
+    parts = gather(
+        {
+            "members": runtime.status,
+            "kafka": KafkaReader(ends).read,
+            "outbox": lambda: read_outbox(ends.postgres_conninfo),
+            "dispatcher": lambda: fetch_json(ends.dispatcher_status_url),
+            "merchant": lambda: read_behaviour(ends.merchant_url),
+            "links": lambda: {} if links is None else links.state(),
+        },
+        deadline_s,
+    )
+    return PipelineStatus(taken_at_s, runtime.name, **parts)
 
 
 def read_outbox(conninfo: str) -> OutboxStatus:

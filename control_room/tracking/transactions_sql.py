@@ -107,3 +107,33 @@ CLAIM: Final = """
 SELECT claimed_by, extract(epoch FROM claimed_until)::float8 AS claimed_until_s
   FROM outbox_events WHERE transaction_id = %s
 """
+
+# Which payments were accepted since a moment, newest first: ids alone, so that an overlap can be read again and again.
+IDS_SINCE: Final = """
+SELECT transaction_id::text FROM payments
+ WHERE accepted_at >= to_timestamp(%(since_s)s) ORDER BY accepted_at DESC LIMIT %(limit)s
+"""
+
+# Those that wait or were tried in vain, oldest first: what an operator looks for, however many came after them.
+OPEN_IDS: Final = """
+(SELECT transaction_id::text FROM outbox_events WHERE published_at IS NULL ORDER BY sequence LIMIT %(limit)s)
+UNION
+(SELECT transaction_id::text FROM deliveries WHERE state <> 'delivered' ORDER BY updated_at LIMIT %(limit)s)
+"""
+
+BY_IDS: Final = f"""
+SELECT {_ROW}
+  FROM (SELECT * FROM payments WHERE transaction_id = ANY (%(ids)s::uuid[])) p
+  LEFT JOIN {_outbox("p")}
+  LEFT JOIN {_delivery("p")}
+"""
+
+# Every payment by where it is. Reads three tables whole: whoever asks spaces it by what it costs.
+COUNTS: Final = """
+SELECT (SELECT count(*) FROM payments) AS accepted,
+       (SELECT count(*) FROM outbox_events WHERE published_at IS NULL) AS outbox,
+       (SELECT count(*) FROM deliveries) AS tried,
+       (SELECT count(*) FROM deliveries WHERE state = 'retrying') AS retrying,
+       (SELECT count(*) FROM deliveries WHERE state = 'requeued') AS requeued,
+       (SELECT count(*) FROM deliveries WHERE state = 'dead') AS dead
+"""

@@ -9,10 +9,10 @@ from control_room.chaos.observe import answers
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.kafka_view import KafkaReader
 from control_room.tracking.kafka_wire import quorum_leader
-from control_room.tracking.parts import Keeper, Part, SourceError, gather
-from control_room.tracking.pipeline import PipelineWatch, pipeline_status
+from control_room.tracking.parts import Part, SourceError, gather
+from control_room.tracking.pipeline import pipeline_status
 from control_room.tracking.text import harmless
-from tests.unit.member_processes import MerchantDouble, ProcessRuntime, free_port, wait_until
+from tests.unit.member_processes import ProcessRuntime, free_port, wait_until
 
 
 def test_sources_are_read_side_by_side_and_none_is_waited_for_beyond_the_deadline():
@@ -34,16 +34,6 @@ def test_sources_are_read_side_by_side_and_none_is_waited_for_beyond_the_deadlin
     assert parts["hangs"] == Part(None, "did not answer within 0.5 s")
 
 
-def test_a_source_that_falls_silent_goes_stale_and_not_blank():
-    now = [0.0]
-    keeper = Keeper(lambda: now[0])
-    keeper.keep({"kafka": Part(7)})
-    now[0] = 4.0
-    part = keeper.keep({"kafka": Part(None, "dead")})["kafka"]
-    assert (part.value, part.error, part.age_s, part.ok) == (7, "dead", 4.0, False)
-    assert keeper.keep({"other": Part(None, "never told")})["other"].value is None
-
-
 def test_a_snapshot_of_a_dead_stack_comes_in_time_with_a_reason_for_every_part():
     runtime = ProcessRuntime([])
     started = time.monotonic()
@@ -54,20 +44,6 @@ def test_a_snapshot_of_a_dead_stack_comes_in_time_with_a_reason_for_every_part()
         assert status[part]["value"] is None
         assert len(status[part]["error"]) > 10
     assert status["merchant"]["error"] == "127.0.0.1:9 refuses connections"
-
-
-def test_a_living_part_is_told_beside_dead_ones_and_stays_when_it_dies():
-    merchant = MerchantDouble()
-    watch = PipelineWatch(ProcessRuntime([], merchant_url=merchant.url))
-    first = watch.snapshot()
-    assert first.merchant.ok
-    assert first.merchant.value["failure_rate"] == 0.7
-    assert not first.outbox.ok
-    merchant.close()
-    second = watch.snapshot()
-    assert second.merchant.value == first.merchant.value
-    assert second.merchant.age_s > 0
-    assert second.merchant.error
 
 
 def test_nothing_is_printed_while_kafka_is_dead(capfd):

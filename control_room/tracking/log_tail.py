@@ -1,0 +1,73 @@
+"""The members' logs as one bounded tail: the newest lines of all of them, numbered, those that fell out counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from control_room.stack.runtime import MEMBERS, Runtime
+from control_room.tracking.member_logs import LogLine, follow, merged, newest
+
+KEPT_LINES: Final = 20_000
+FIRST_LINES: Final = 200
+"""Per member, from before the control room was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """What is kept of the logs."""
+
+    lines: tuple[LogLine, ...] = ()
+    """In the order in which they were read."""
+    dropped: int = 0
+    """Lines that were read and are no longer kept: line i of `lines` is number `dropped + i`."""
+
+
+class LogTail:
+    """Follows every member's live log file in a thread of its own."""
+
+    def __init__(self, runtime: Runtime, kept: int = KEPT_LINES) -> None:
+        self._runtime = runtime
+        self._lines: deque[LogLine] = deque(maxlen=kept)
+        self._seen = 0
+        self._view = LogView()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._following = False
+
+    def read(self) -> LogView:
+        """What is kept now; begins to follow at the first call that finds a stack. Raises NotRunningError."""
+        if not self._following:
+            paths = {member: self._runtime.log_paths(member) for member in MEMBERS}
+            self._begin({member: found for member, found in paths.items() if found})
+        with self._lock:
+            if self._view.dropped + len(self._view.lines) != self._seen:
+                self._view = LogView(tuple(self._lines), self._seen - len(self._lines))
+            return self._view
+
+    def stop(self) -> None:
+        """Ends following."""
+        self._stop.set()
+
+    def _begin(self, paths: Mapping[str, list[Path]]) -> None:
+        if not paths:
+            return
+        self._following = True
+        live = {member: found[-1] for member, found in paths.items()}
+        lines = follow(live, self._stop.is_set)
+        for line in merged([newest(member, found, FIRST_LINES) for member, found in paths.items()]):
+            self._keep(line)
+        threading.Thread(target=self._run, args=(lines,), name="follow-logs", daemon=True).start()
+
+    def _run(self, lines: Iterator[LogLine]) -> None:
+        for line in lines:
+            self._keep(line)
+
+    def _keep(self, line: LogLine) -> None:
+        with self._lock:
+            self._lines.append(line)
+            self._seen += 1

@@ -1,0 +1,160 @@
+"""The runs of a state folder: a line for each, and the arithmetic of the newest while it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from control_room.stack.runtime import Endpoints
+from control_room.tracking.arithmetic import PLACES, Arithmetic
+from control_room.tracking.evidence import RunFollower
+from control_room.verify.files import MANIFEST, RUN, VERDICT
+
+LISTED: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run, from the files in its folder."""
+
+    run_id: str
+    path: Path
+    at_s: float
+    """Unix time of its start."""
+    what: str
+    """The scenario's name, or the source that was replayed."""
+    verdict: str
+    """`proven`, `late`, `unknown`, `invalid`; `judging` between its manifest and its verdict; else `open`."""
+    accepted: int = 0
+    delivered: int = 0
+    faults: int = 0
+    classes: Mapping[str, int] | None = None
+    reasons: tuple[str, ...] = ()
+    arithmetic: Arithmetic | None = None
+    """At its end; None before."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStanding:
+    """The newest run now."""
+
+    summary: RunSummary
+    arithmetic: Arithmetic | None
+    """None before the first look."""
+    unaccounted_for_s: float = 0.0
+    """How long something has been unaccounted for; 0 where nothing is."""
+
+
+class RunsReader:
+    """Lists runs; a folder is read again only when its verdict has changed."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._known: dict[Path, tuple[tuple[int, int], RunSummary]] = {}
+
+    def read(self) -> tuple[RunSummary, ...]:
+        """The newest LISTED runs, newest first."""
+        found = sorted((path.parent for path in self._runs_dir.glob(f"*/{RUN}")), key=_began_s, reverse=True)[:LISTED]
+        for path in found:
+            marks = (_changed_ns(path / VERDICT), _changed_ns(path / MANIFEST))
+            if path not in self._known or self._known[path][0] != marks:
+                self._known[path] = (marks, summary_of(path))
+        return tuple(self._known[path][1] for path in found)
+
+
+class RunReader:
+    """Follows the newest run to its end, then tells its verdict."""
+
+    def __init__(self, runs_dir: Path, endpoints: Endpoints) -> None:
+        self._runs = RunsReader(runs_dir)
+        self._endpoints = endpoints
+        self._follower: RunFollower | None = None
+        self._followed: Path | None = None
+        self._since_s: float | None = None
+
+    def read(self) -> RunStanding | None:
+        """The newest run; None where there is none. Raises SourceError where its folder cannot be read."""
+        runs = self._runs.read()
+        if not runs:
+            return None
+        newest = runs[0]
+        if newest.arithmetic is not None:
+            self.close()
+            return RunStanding(newest, newest.arithmetic)
+        if self._follower is None or self._followed != newest.path:
+            self.close()
+            self._follower, self._followed = RunFollower(self._endpoints, newest.path, record=False), newest.path
+        arithmetic = self._follower.sample()
+        now_s = time.monotonic()
+        if arithmetic.unaccounted == 0:
+            self._since_s = None
+        elif self._since_s is None:
+            self._since_s = now_s
+        return RunStanding(newest, arithmetic, 0.0 if self._since_s is None else now_s - self._since_s)
+
+    def close(self) -> None:
+        """Ends following."""
+        if self._follower is not None:
+            self._follower.close()
+        self._follower, self._followed, self._since_s = None, None, None
+
+
+def summary_of(path: Path) -> RunSummary:
+    """What the files of a run say. A file that cannot be read says nothing."""
+    run = _document(path / RUN)
+    verdict = _document(path / VERDICT)
+    source = run.get("source")
+    told = source.get("path", "") if isinstance(source, dict) else ""
+    what = str(run.get("scenario") or Path(str(told)).name or "?")
+    began_s = _began_s(path)
+    if not verdict:
+        return RunSummary(path.name, path, began_s, what, "judging" if (path / MANIFEST).exists() else "open")
+    arithmetic = _arithmetic(verdict.get("arithmetic"))
+    return RunSummary(
+        path.name,
+        path,
+        began_s,
+        what,
+        str(verdict.get("verdict", "unknown")),
+        arithmetic.accepted,
+        arithmetic.delivered,
+        len(verdict.get("faults") or ()),
+        {str(name): int(count) for name, count in (verdict.get("classes") or {}).items()},
+        tuple(map(str, verdict.get("reasons") or ())),
+        arithmetic,
+    )
+
+
+def _arithmetic(told: Any) -> Arithmetic:
+    if not isinstance(told, dict):
+        return Arithmetic(0, 0)
+    places = {name: int(told.get(name, 0)) for name in PLACES}
+    return Arithmetic.balanced(int(told.get("accepted", 0)), int(told.get("delivered", 0)), places)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Failure policy: open. A run whose file is half-written or damaged is listed all the same."""
+    try:
+        document = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _began_s(path: Path) -> float:
+    try:
+        return (path / RUN).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,199 @@
+"""All collectors of one stack, and the snapshots made of what they have: at most four a second.
+
+Each collector lives in a thread of its own and outlives the stack: taken down and started again, with other ports even,
+it is found again by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from control_room.stack.runtime import Endpoints, Runtime
+from control_room.tracking.collector import Collector
+from control_room.tracking.counts import CountsReader
+from control_room.tracking.faults_view import FaultReader
+from control_room.tracking.feed import Query, TransactionFeed
+from control_room.tracking.http_source import fetch_json
+from control_room.tracking.kafka_view import KafkaReader
+from control_room.tracking.ledger_tail import LedgerTail
+from control_room.tracking.log_tail import LogTail
+from control_room.tracking.members import MemberReader
+from control_room.tracking.merchant import read_answers, read_behaviour
+from control_room.tracking.parts import SourceError
+from control_room.tracking.pipeline import read_outbox
+from control_room.tracking.runs import RunReader, RunsReader
+from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
+
+MIN_INTERVAL_S: Final = 0.25
+"""Between two snapshots."""
+PACE_SECONDS: Final = 60
+STATUS_PARTS: Final = ("stack", "members", "kafka", "outbox", "dispatcher", "merchant")
+"""What the verb `status` asks for."""
+
+R = TypeVar("R")
+
+
+class PerStack(Generic[R]):
+    """A reader for where the stack answers now; made anew when that changes."""
+
+    def __init__(self, runtime: Runtime, make: Callable[[Endpoints], R]) -> None:
+        self._runtime = runtime
+        self._make = make
+        self._ends: Endpoints | None = None
+        self._reader: R | None = None
+
+    def now(self) -> R:
+        """The reader. Raises NotRunningError where no stack was started."""
+        ends = self._runtime.endpoints()
+        if self._reader is None or ends != self._ends:
+            if self._reader is not None and hasattr(self._reader, "close"):
+                self._reader.close()
+            self._ends, self._reader = ends, self._make(ends)
+        return self._reader
+
+    def made(self) -> R | None:
+        """The reader of the last look; None before the first."""
+        return self._reader
+
+
+class Watch:
+    """Gathers from `start` to `stop`. `snapshot` never waits for a source."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        state_dir: Path,
+        *,
+        parts: Collection[str] | None = None,
+        lasting: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """`parts`: names of Snapshot's parts, all where not given. `lasting`: see FaultReader."""
+        self._runtime = runtime
+        self._query = Query()
+        self._logs = LogTail(runtime)
+        self._feed = PerStack(runtime, self._make_feed)
+        collectors = self._collectors(runtime, state_dir, lasting)
+        self._collectors_by_name = {each.name: each for each in collectors if parts is None or each.name in parts}
+        self._pace = _PaceKeeper()
+        self._last = Snapshot(runtime=runtime.name)
+        self._next_s = 0.0
+        self._lock = threading.Lock()
+
+    def _collectors(self, runtime: Runtime, state_dir: Path, lasting: Callable[[str], bool]) -> list[Collector[Any]]:
+        kafka = PerStack(runtime, KafkaReader)
+        counts = PerStack(runtime, lambda ends: CountsReader(ends.postgres_conninfo))
+        ledger = PerStack(runtime, lambda ends: LedgerTail(ends.merchant_url))
+        run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends))
+        return [
+            Collector("stack", runtime.endpoints, 0.5),
+            Collector("members", MemberReader(runtime).read, 1.0),
+            Collector("kafka", lambda: kafka.now().read(), 1.0),
+            Collector("outbox", lambda: read_outbox(runtime.endpoints().postgres_conninfo), 1.0),
+            Collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),
+            Collector("merchant", lambda: _merchant(runtime.endpoints().merchant_url), 1.0),
+            Collector("ledger", lambda: ledger.now().read(), 1.0),
+            Collector("counts", lambda: counts.now().read(), 1.0),
+            Collector("transactions", lambda: self._feed.now().read(), 0.5),
+            Collector("run", lambda: run.now().read(), 0.5),
+            Collector("runs", RunsReader(state_dir / "runs").read, 1.0),
+            Collector("faults", FaultReader(state_dir / "faults.jsonl", lasting).read, 0.5),
+            Collector("logs", self._logs.read, 0.25),
+        ]
+
+    def _make_feed(self, ends: Endpoints) -> TransactionFeed:
+        feed = TransactionFeed(ends.postgres_conninfo)
+        feed.ask(self._query)
+        return feed
+
+    def start(self) -> None:
+        """Starts every collector."""
+        for collector in self._collectors_by_name.values():
+            collector.start()
+
+    def stop(self) -> None:
+        """Ends them; returns at once, whatever hangs."""
+        self._logs.stop()
+        for collector in self._collectors_by_name.values():
+            collector.stop()
+
+    def hurry(self, *names: str) -> None:
+        """Has these parts (all where none is named) read again at once."""
+        for name, collector in self._collectors_by_name.items():
+            if not names or name in names:
+                collector.hurry()
+
+    def ask(self, query: Query) -> None:
+        """What the list of transactions is to show from now on."""
+        self._query = query
+        feed = self._feed.made()
+        if feed is not None:
+            feed.ask(query)
+        self.hurry("transactions")
+
+    def snapshot(self) -> Snapshot:
+        """Everything now; the same object again where the last one is younger than MIN_INTERVAL_S."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s >= self._next_s:
+                self._next_s = now_s + MIN_INTERVAL_S
+                self._last = self._taken(now_s)
+            return self._last
+
+    def _taken(self, now_s: float) -> Snapshot:
+        parts: dict[str, Any] = {name: each.part() for name, each in self._collectors_by_name.items()}
+        taken = replace(self._last, number=self._last.number + 1, taken_at_s=time.time(), **parts)
+        return replace(taken, pace=self._pace.look(taken, now_s))
+
+
+def _merchant(url: str) -> MerchantView:
+    """Failure policy: open. Without its counts the behaviour is told all the same."""
+    behaviour = read_behaviour(url)
+    try:
+        return MerchantView(behaviour, read_answers(url)["counts"])
+    except SourceError:
+        return MerchantView(behaviour, {})
+
+
+class _PaceKeeper:
+    """Turns counters into figures per second."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[float, float]] = {}
+        self._kept = {name: deque[float](maxlen=PACE_SECONDS) for name in Pace.__dataclass_fields__}
+        self._next_s = 0.0
+        self._pace = Pace()
+
+    def look(self, snapshot: Snapshot, now_s: float) -> Pace:
+        """The pace with `snapshot` as its newest, once a second."""
+        if now_s < self._next_s:
+            return self._pace
+        self._next_s = now_s + 1.0
+        for name, count in _counters(snapshot).items():
+            before = self._before.get(name)
+            if count is None:
+                continue
+            self._before[name] = (count, now_s)
+            rate = 0.0 if before is None else max(0.0, count - before[0]) / (now_s - before[1])
+            self._kept[name].append(rate)
+        self._pace = Pace(**{name: tuple(kept) for name, kept in self._kept.items()})
+        return self._pace
+
+
+def _counters(snapshot: Snapshot) -> dict[str, float | None]:
+    kafka, merchant, listing = snapshot.kafka.value, snapshot.merchant.value, snapshot.transactions.value
+    partitions = kafka.partitions if kafka is not None else ()
+    answers = dict(merchant.answers) if merchant is not None else {}
+    taken = sum(count for answer, count in answers.items() if answer.startswith("2"))
+    return {
+        "accepted": None if listing is None else listing.seen,
+        "produced": sum(each.end_offset or 0 for each in partitions) if partitions else None,
+        "consumed": sum(each.committed or 0 for each in partitions) if partitions else None,
+        "delivered": None if merchant is None else taken,
+        "failed": None if merchant is None else sum(answers.values()) - taken,
+    }
