@@ -10,8 +10,8 @@ PYTEST := $(BIN)/python -m pytest
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/installed ## install, start the whole stack, break it, prove that nothing was lost
-	@$(BIN)/bruce-control demo
+run: $(VENV)/installed ## install, then open the control room; without a terminal: start, break, prove that nothing was lost
+	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/bruce-control; else $(BIN)/bruce-control demo; fi
 
 install: $(VENV)/installed ## make .venv with the project and its pinned dependencies
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
@@ -64,10 +65,26 @@ EPILOG: Final = (
 )
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
 @click.version_option(package_name="bruce-control")
-def cli() -> None:
-    """Bruce: payment webhooks delivered at least once, and the proof of it while you break things."""
+@click.option("--read-only", is_flag=True, help="Without a verb: a control room that only watches.")
+@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Without a verb: as in `up`.")
+@click.pass_context
+def cli(ctx: click.Context, read_only: bool, state: Path | None) -> None:
+    """Bruce: payment webhooks delivered at least once, and the proof of it while you break things.
+
+    Without a verb, on a terminal, it opens the control room.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        click.echo(ctx.get_help())
+        return
+    from control_room.cli.room import open_room
+
+    ctx.exit(open_room(state, read_only=read_only))
 
 
 def _interrupt(*_: object) -> None:

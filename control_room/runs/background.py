@@ -14,10 +14,10 @@ from services.common.signing import Secrets
 class BackgroundReplay:
     """Runs from `start` to its end, or until `stop`."""
 
-    def __init__(self, runtime: Runtime, folder: RunFolder) -> None:
-        """Raises as `Replay`."""
+    def __init__(self, runtime: Runtime, folder: RunFolder, *, resume: bool = False) -> None:
+        """`resume` goes on with a run that was cut off. Raises as `Replay`."""
         secrets = Secrets.parse(runtime.secret())
-        self._replay = Replay(folder, runtime.endpoints().api_url, secrets, on_progress=self._saw)
+        self._replay = Replay(folder, runtime.endpoints().api_url, secrets, on_progress=self._saw, resume=resume)
         self._thread = threading.Thread(target=self._run, name="replay", daemon=True)
         self._error: BaseException | None = None
         self.progress: Progress | None = None

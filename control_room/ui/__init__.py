@@ -1,1 +1,1 @@
-"""The control room on a terminal: views over snapshots, and the commands that act. The one folder that knows Textual."""
+"""The control room on a terminal: views that draw snapshots, commands that act. The one folder that knows Textual."""

@@ -1,0 +1,247 @@
+"""The app: the shell around the views, the table of commands put to work, and the tick that draws snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Final, Protocol
+
+from textual.app import App, ComposeResult
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.containers import Horizontal, Vertical
+from textual.theme import Theme
+from textual.widgets import ContentSwitcher, Static
+
+from control_room.tracking.assurance import assure
+from control_room.tracking.feed import Query
+from control_room.tracking.snapshot import Snapshot
+from control_room.ui.commands import TABLE, VIEWS, Command, command_for, commands_of
+from control_room.ui.deeds import Deeds
+from control_room.ui.desk import Desk
+from control_room.ui.jobs import Job, Jobs, Then, Work
+from control_room.ui.views.base import View
+from control_room.ui.views.chaos import ChaosView
+from control_room.ui.views.kafka import KafkaView
+from control_room.ui.views.logs import LogsView
+from control_room.ui.views.replay import ReplayView
+from control_room.ui.views.reports import ReportsView
+from control_room.ui.views.stack import StackView
+from control_room.ui.views.transactions import TransactionsView
+from control_room.ui.widgets.activity import ActivityPane, entries
+from control_room.ui.widgets.chrome import KeyLine, TabLine, TitleLine, VerdictLine
+from control_room.ui.widgets.side import Side
+
+TICK_S: Final = 0.25
+MIN_WIDTH: Final = 80
+MIN_HEIGHT: Final = 24
+CONTRAST: Final = Theme(
+    name="bruce-contrast",
+    primary="#ffff00",
+    secondary="#00ffff",
+    accent="#00ffff",
+    warning="#ffff00",
+    error="#ff6060",
+    success="#00ff00",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#101010",
+    dark=True,
+)
+"""For bad light and bad eyes."""
+
+
+class Source(Protocol):
+    """Where snapshots come from: a `tracking.watch.Watch`, or a double in tests."""
+
+    def snapshot(self) -> Snapshot:
+        """The newest; never waits."""
+
+    def ask(self, query: Query) -> None:
+        """What the list of transactions is to show."""
+
+    def hurry(self, *names: str) -> None:
+        """These parts are read again at once."""
+
+
+class CommandSource(Provider):
+    """The palette's commands: those of the table that can be done in the view that is shown."""
+
+    async def discover(self) -> Hits:
+        """All of them."""
+        for command in self._room.commands():
+            yield DiscoveryHit(command.title, partial(self._room.do, command), help=_help(command))
+
+    async def search(self, query: str) -> Hits:
+        """Those that fit."""
+        matcher = self.matcher(query)
+        for command in self._room.commands():
+            score = max(matcher.match(command.title), matcher.match(command.help))
+            if score > 0:
+                yield Hit(score, command.title, partial(self._room.do, command), help=_help(command))
+
+    @property
+    def _room(self) -> ControlRoom:
+        if not isinstance(self.app, ControlRoom):
+            raise TypeError("the palette belongs to the control room")
+        return self.app
+
+
+def _help(command: Command) -> str:
+    cli = f"   (bruce-control {command.cli})" if command.cli else ""
+    return f"{command.shown_key}  {command.help}{cli}"
+
+
+class ControlRoom(Deeds, App[int]):
+    """The control room. `run` returns when it was left; nothing that it started waits for it."""
+
+    TITLE = "bruce-control"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {CommandSource}
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012 - as the base class has it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high"), (44, "-very-high")]  # noqa: RUF012 - likewise
+
+    def __init__(
+        self, source: Source, desk: Desk, *, table: Sequence[Command] = TABLE, read_only: bool = False
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.desk = desk
+        self.jobs = Jobs()
+        self._reads = Jobs()
+        self.table = tuple(table)
+        self.read_only = read_only
+        self.armed = False
+        self.frozen = False
+        self.view_name = next(iter(VIEWS))
+        self.snapshot = Snapshot()
+        for key in dict.fromkeys(each.key for each in self.table):
+            self.bind(key, f"press('{key}')", show=False)
+
+    def compose(self) -> ComposeResult:
+        """The shell."""
+        with Vertical(id="room"):
+            yield TitleLine(id="title")
+            yield VerdictLine(id="verdict")
+            yield TabLine(id="tabs")
+            with Horizontal(id="body"):
+                yield Side(id="side")
+                with ContentSwitcher(initial=self.view_name, id="views"):
+                    yield StackView()
+                    yield TransactionsView()
+                    yield KafkaView()
+                    yield ChaosView()
+                    yield ReplayView()
+                    yield ReportsView()
+                    yield LogsView()
+            yield ActivityPane(id="activity")
+            yield KeyLine(id="keys")
+        yield Static(id="too-small", markup=False)
+
+    def on_mount(self) -> None:
+        """Begins to draw."""
+        self.register_theme(CONTRAST)
+        self.view.focus_content()
+        self.tick()
+        self.set_interval(TICK_S, self.tick)
+
+    @property
+    def view(self) -> View:
+        """The one that is shown."""
+        return self.query_one(f"#{self.view_name}", View)
+
+    def commands(self) -> list[Command]:
+        """What can be done now."""
+        found = commands_of(self.view_name, self.table)
+        return [each for each in found if not (self.read_only and each.changes)]
+
+    def tick(self) -> None:
+        """Four times a second: jobs that ended, and the newest snapshot, drawn."""
+        self.jobs.settle()
+        self._reads.settle()
+        if not self.frozen:
+            self.snapshot = self.source.snapshot()
+        if self.screen_stack:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draws what there is."""
+        base = self.screen_stack[0]
+        width, height = self.size
+        small = width < MIN_WIDTH or height < MIN_HEIGHT
+        base.set_class(small, "-too-small")
+        if small:
+            words = f"The control room needs {MIN_WIDTH}x{MIN_HEIGHT}; this terminal is {width}x{height}. q leaves."
+            base.query_one("#too-small", Static).update(words)
+            return
+        snapshot = self.snapshot
+        base.query_one(TitleLine).show(
+            snapshot, self.view_name, armed=self.armed, frozen=self.frozen, read_only=self.read_only
+        )
+        base.query_one(VerdictLine).show(assure(snapshot))
+        base.query_one(TabLine).show(self.view_name)
+        base.query_one(KeyLine).show([each for each in self.commands() if each.footer])
+        base.query_one(ActivityPane).show_newest(entries(self.jobs.all, snapshot))
+        side = base.query_one(Side)
+        if side.display:
+            side.show(snapshot)
+        base.query_one(f"#{self.view_name}", View).show(snapshot)
+
+    def action_press(self, key: str) -> None:
+        """A key of the table."""
+        command = command_for(key, self.view_name, self.table)
+        if command is not None:
+            self.do(command)
+
+    def do(self, command: Command) -> None:
+        """Does a command.
+
+        Failure policy: open. What goes wrong is shown, and the control room goes on.
+        """
+        if self.read_only and command.changes:
+            self.notify(f"{command.title}: this control room only reads", severity="warning")
+            return
+        owner = self.view if command.view else self
+        try:
+            getattr(owner, f"do_{command.id}")()
+        except Exception as error:  # noqa: BLE001 - a command that fails must not end the control room
+            self.problem(f"{command.title}: {type(error).__name__}: {error}")
+        self.draw()
+
+    def run_job(self, title: str, command: str, work: Work, then: Then | None = None) -> Job:
+        """Starts an action; its error is shown when it ends, then `then` is called."""
+
+        def ended(job: Job) -> None:
+            if job.state == "failed":
+                self.problem(f"{title}: {job.error}")
+            self.source.hurry()
+            if then is not None:
+                then(job)
+
+        return self.jobs.start(title, command, work, ended)
+
+    def read(self, work: Callable[[], Any], then: Callable[[Any], object]) -> None:
+        """Reads something beside the snapshots, in a thread; where that fails, it is asked for again."""
+        self._reads.start("read", "", lambda _: work(), lambda job: then(job.result) if job.state == "done" else None)
+
+    def on_tab_line_chosen(self, event: TabLine.Chosen) -> None:
+        """A click on a tab."""
+        self.show_view(event.view)
+
+    def on_key_line_pressed(self, event: KeyLine.Pressed) -> None:
+        """A click on a key."""
+        self.do(event.command)
+
+    def on_line_list_opened(self) -> None:
+        """A click on the selected row is enter."""
+        self.action_press("enter")
+
+    def on_line_list_moved(self) -> None:
+        """What depends on the cursor is drawn at once."""
+        self.draw()
+
+    def on_resize(self) -> None:
+        """Drawn at once for the new size."""
+        if self.is_running and self.screen_stack:
+            self.call_after_refresh(self.draw)

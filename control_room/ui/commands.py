@@ -1,0 +1,294 @@
+"""The one table of commands: key bindings, footer, palette, help and the command line shown with an action.
+
+A command is done by the method `do_<id>` of the view that it belongs to, else by that of the app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+VIEWS: Final[Mapping[str, str]] = {
+    "stack": "Stack",
+    "transactions": "Transactions",
+    "kafka": "Kafka",
+    "chaos": "Chaos",
+    "replay": "Replay",
+    "reports": "Reports",
+    "logs": "Logs",
+}
+"""By id, in the order of their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing that a person can have done."""
+
+    id: str
+    key: str
+    """As Textual names keys; another one may come from a keymap."""
+    title: str
+    """Two or three words, for footer and palette."""
+    help: str
+    """A sentence."""
+    view: str = ""
+    """The view in which it works; empty: everywhere."""
+    cli: str = ""
+    """The same as a command line, where there is one."""
+    footer: bool = False
+    changes: bool = False
+    """Whether it changes anything beyond the screen: not done where the control room only reads."""
+
+    @property
+    def shown_key(self) -> str:
+        """The key as a person reads it."""
+        return _SHOWN.get(self.key, self.key)
+
+
+_SHOWN: Final = {
+    "question_mark": "?",
+    "exclamation_mark": "!",
+    "slash": "/",
+    "colon": ":",
+    "enter": "enter",
+    "escape": "esc",
+    "space": "space",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
+
+
+def _views() -> list[Command]:
+    return [
+        Command(f"view_{view}", str(number), title, f"Show the view {title}.")
+        for number, (view, title) in enumerate(VIEWS.items(), 1)
+    ]
+
+
+TABLE: Final[tuple[Command, ...]] = (
+    Command("help", "question_mark", "help", "This page.", footer=True),
+    Command("palette", "colon", "command", "Find a command by its name.", footer=True),
+    *_views(),
+    # Stack
+    Command("up", "u", "up", "Start the stack, and wait until every member is ready.", "stack", "up", True, True),
+    Command(
+        "demo",
+        "d",
+        "demo",
+        "Start, replay, kill, heal, drain, prove: all by itself.",
+        "stack",
+        "demo --keep",
+        True,
+        True,
+    ),
+    Command(
+        "down", "D", "down", "Stop every member of the stack; data and runs are kept.", "stack", "down", True, True
+    ),
+    Command(
+        "start", "S", "start", "Start the selected or marked members.", "stack", "chaos start {members}", False, True
+    ),
+    Command(
+        "stop",
+        "s",
+        "stop",
+        "End the selected or marked members in order; they stay down.",
+        "stack",
+        "chaos stop {members}",
+        True,
+        True,
+    ),
+    Command("restart", "r", "restart", "A clean stop, then a start.", "stack", "chaos restart {members}", True, True),
+    Command(
+        "kill",
+        "K",
+        "kill",
+        "kill -9 the selected or marked members; they stay down until started or healed.",
+        "stack",
+        "chaos kill {members}",
+        False,
+        True,
+    ),
+    Command(
+        "freeze",
+        "Z",
+        "freeze",
+        "Freeze the selected or marked members, or thaw them where they are frozen.",
+        "stack",
+        "chaos freeze {members}",
+        False,
+        True,
+    ),
+    Command(
+        "fault",
+        "x",
+        "fault",
+        "Every fault that the selected member can have, with what it will hit.",
+        "stack",
+        "",
+        True,
+        True,
+    ),
+    Command("logs_of", "l", "logs", "The logs of the selected or marked members.", "stack", "logs {members}", True),
+    # Transactions
+    Command(
+        "filter",
+        "slash",
+        "filter",
+        "Filter the list: state:retrying try>2 age>10s http:500 a word.",
+        "transactions",
+        "",
+        True,
+    ),
+    Command(
+        "timeline",
+        "enter",
+        "whole story",
+        "The timeline of the selected transaction, with the faults that fell into it.",
+        "transactions",
+        "event {id}",
+        True,
+    ),
+    Command(
+        "follow", "f", "follow/hold", "Let new ones push the list on, or hold it as it is.", "transactions", "", True
+    ),
+    Command("order", "o", "order", "Newest, oldest undelivered or most attempts first.", "transactions", "", True),
+    Command(
+        "jump",
+        "J",
+        "jump to id",
+        "Show the transaction with an id, or its first characters.",
+        "transactions",
+        "event ID",
+        True,
+    ),
+    Command("copy_id", "y", "copy id", "Copy the whole id.", "transactions"),
+    Command("export_list", "e", "export", "Write what the filter shows as a CSV file.", "transactions", "", True),
+    # Chaos
+    Command("arm", "exclamation_mark", "arm", "Arm, or disarm: nothing is broken from here before.", "chaos", "", True),
+    Command(
+        "apply",
+        "enter",
+        "apply",
+        "Apply the selected fault, after a question.",
+        "chaos",
+        "chaos {fault} {members}",
+        True,
+        True,
+    ),
+    Command("merchant", "m", "merchant", "Change how the merchant behaves.", "chaos", "chaos merchant", True, True),
+    Command("scenario", "s", "scenario", "Run a scenario to its verdict.", "chaos", "scenario run NAME", True, True),
+    Command("storm", "w", "storm", "Faults in an order that a seed decides.", "chaos", "storm", True, True),
+    # Replay
+    Command("replay_start", "enter", "start", "Send the chosen file.", "replay", "replay FILE", True, True),
+    Command(
+        "replay_preview",
+        "v",
+        "preview",
+        "Read the file and check it; send nothing.",
+        "replay",
+        "replay FILE --dry-run",
+        True,
+    ),
+    Command("replay_file", "o", "file", "Choose the CSV file.", "replay", "", True),
+    Command("replay_rate", "r", "rate", "Payments a second; empty: as fast as answers come.", "replay", "", True),
+    Command("replay_max", "m", "how many", "Send at most so many; empty: all.", "replay", "", True),
+    Command("replay_ids", "i", "ids", "The file's own ids, or fresh ones.", "replay", "", True),
+    Command(
+        "replay_pause", "p", "pause", "Stop sending for now, or go on.", "replay", "replay --resume RUN", True, True
+    ),
+    Command("replay_stop", "s", "stop", "End the replay in order.", "replay", "", True, True),
+    # Reports
+    Command(
+        "open_run",
+        "enter",
+        "open",
+        "The verdict of the selected run, with its faults and classes.",
+        "reports",
+        "",
+        True,
+    ),
+    Command(
+        "verify",
+        "v",
+        "verify",
+        "Wait for the drain, gather the evidence, give the verdict.",
+        "reports",
+        "verify {run}",
+        True,
+        True,
+    ),
+    Command(
+        "check",
+        "c",
+        "check",
+        "Give the verdict again from the run's files alone.",
+        "reports",
+        "check {run}",
+        True,
+        True,
+    ),
+    Command(
+        "export",
+        "e",
+        "export",
+        "Write the run's reports: HTML, Markdown, JUnit, CSV, JSON.",
+        "reports",
+        "report {run}",
+        True,
+        True,
+    ),
+    Command(
+        "compare",
+        "m",
+        "compare",
+        "Compare the selected run with the one marked.",
+        "reports",
+        "report --compare {runs}",
+        True,
+    ),
+    # Logs
+    Command("log_search", "slash", "search", "Find words in all lines shown.", "logs", "logs --grep WORDS", True),
+    Command("log_next", "n", "next", "The next line that has them.", "logs", "", True),
+    Command("log_previous", "N", "previous", "The one before.", "logs", "", True),
+    Command("log_members", "m", "members", "Show all members, or one after the other.", "logs", "logs {members}", True),
+    Command("log_level", "v", "level", "From which level on lines are shown.", "logs", "", True),
+    Command("log_follow", "f", "follow", "Stay at the newest line.", "logs", "logs --follow", True),
+    Command("log_transaction", "enter", "transaction", "The transaction that the line speaks of.", "logs", "", True),
+    # Everywhere
+    Command("heal", "H", "heal all", "Undo every open fault.", "", "heal", True, True),
+    Command("replay", "P", "replay", "To the view that replays a CSV file.", "", "replay", True),
+    Command(
+        "activity", "A", "activity", "Everything that was done, with its command line and its error.", "", "", True
+    ),
+    Command("cancel", "C", "cancel", "Cancel the newest action that is still running.", "", ""),
+    Command("freeze_drawing", "F", "freeze", "Stop drawing; gathering goes on.", "", ""),
+    Command("zoom", "z", "zoom", "Give the view the whole screen, or not.", "", ""),
+    Command("picture", "f8", "picture", "Write the screen as an SVG picture.", "", ""),
+    Command("quit", "q", "quit", "Leave; asks what becomes of the stack.", "", "", True),
+)
+
+
+def commands_of(view: str, table: Iterable[Command] = TABLE) -> list[Command]:
+    """What can be done while `view` is shown: its own first."""
+    chosen = list(table)
+    return [each for each in chosen if each.view == view] + [each for each in chosen if not each.view]
+
+
+def command_for(key: str, view: str, table: Iterable[Command] = TABLE) -> Command | None:
+    """The command of a key while `view` is shown."""
+    return next((each for each in commands_of(view, table) if each.key == key), None)
+
+
+def with_keys(keys: Mapping[str, str], table: Iterable[Command] = TABLE) -> tuple[Command, ...]:
+    """The table with other keys, by command id. Raises ValueError: no such command, or two for one key."""
+    chosen = tuple(replace(each, key=keys.get(each.id, each.key)) for each in table)
+    if unknown := set(keys) - {each.id for each in chosen}:
+        raise ValueError(f"there is no command {', '.join(sorted(unknown))}")
+    for view in VIEWS:
+        taken: dict[str, str] = {}
+        for each in commands_of(view, chosen):
+            if each.key in taken:
+                raise ValueError(f"key {each.key} is both {taken[each.key]} and {each.id} in the view {view}")
+            taken[each.key] = each.id
+    return chosen

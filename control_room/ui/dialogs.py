@@ -1,0 +1,210 @@
+"""Questions before something happens. Cancel has the focus; escape is always no."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label, Static
+
+from control_room.tracking.text import harmless
+from control_room.ui.widgets.line_list import Column, LineList
+
+_CSS = """
+#box { width: 90%; max-width: 100; height: auto; max-height: 90%; border: round $primary; background: $surface;
+       padding: 0 1; }
+#said { height: auto; max-height: 12; }
+#title { text-style: bold; }
+#error { color: $text-error; height: auto; }
+#buttons { height: auto; align-horizontal: right; }
+Button { margin: 0 0 0 1; min-width: 10; height: 1; border: none; }
+Button:focus { text-style: bold reverse; }
+"""
+
+
+class Ask(ModalScreen[str | None]):
+    """A question with answers. Dismissed with the chosen answer's id, or None."""
+
+    DEFAULT_CSS = "Ask { align: center middle; }" + _CSS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "answer('')", show=False),
+        Binding("left,up", "app.focus_previous", show=False),
+        Binding("right,down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, title: str, said: Sequence[str], answers: Sequence[tuple[str, str]]) -> None:
+        """`answers`: id and label; a Cancel stands before them and has the focus."""
+        super().__init__()
+        self._title = title
+        self._said = said
+        self._answers = answers
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        with VerticalScroll(id="box"):
+            yield Label(harmless(self._title, 200), id="title", markup=False)
+            yield Static("\n".join(harmless(line, 600) for line in self._said), id="said", markup=False)
+            with Horizontal(id="buttons"):
+                yield Button("Cancel", id="cancel")
+                for name, label in self._answers:
+                    yield Button(label, id=f"answer-{name}", variant="warning")
+
+    def on_mount(self) -> None:
+        """Cancel has the focus: nothing happens by a key that was meant for something else."""
+        self.query_one("#cancel", Button).focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """An answer."""
+        name = event.button.id or ""
+        self.dismiss(name.removeprefix("answer-") if name.startswith("answer-") else None)
+
+    def action_answer(self, name: str) -> None:
+        """Escape."""
+        self.dismiss(name or None)
+
+
+class Prompt(ModalScreen[str | None]):
+    """One line of text. Dismissed with it, or None."""
+
+    DEFAULT_CSS = "Prompt { align: center middle; }" + _CSS
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
+
+    def __init__(
+        self,
+        title: str,
+        value: str = "",
+        hint: str = "",
+        check: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """`check` raises ValueError with a sentence for a text that will not do; it is shown, and the box stays."""
+        super().__init__()
+        self._title = title
+        self._value = value
+        self._hint = hint
+        self._check = check
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        with VerticalScroll(id="box"):
+            yield Label(harmless(self._title, 200), id="title", markup=False)
+            yield Input(self._value, id="text", compact=True)
+            yield Static(self._hint, id="said", markup=False)
+            yield Static("", id="error", markup=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Takes the text where it will do."""
+        try:
+            self._check(event.value)
+        except ValueError as error:
+            self.query_one("#error", Static).update(harmless(error, 300))
+        else:
+            self.dismiss(event.value)
+
+    def action_cancel(self) -> None:
+        """Escape."""
+        self.dismiss(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One line to choose from."""
+
+    key: str
+    title: str
+    words: str
+
+
+class Choose(ModalScreen[str | None]):
+    """A list to choose from. Dismissed with the key of the choice, or None."""
+
+    DEFAULT_CSS = "Choose { align: center middle; } Choose #list { height: 16; max-height: 60vh; }" + _CSS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "cancel", show=False),
+        Binding("enter", "choose", show=False),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[Choice], *, title_width: int = 20) -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        self._title_width = title_width
+
+    def compose(self) -> ComposeResult:
+        """The box."""
+        columns = [
+            Column[Choice]("", self._title_width, lambda choice: choice.title),
+            Column[Choice]("", 10, lambda choice: (choice.words, "dim"), grows=True),
+        ]
+        with VerticalScroll(id="box"):
+            yield Label(harmless(self._title, 200), id="title", markup=False)
+            yield LineList[Choice](columns, lambda choice: choice.key, id="list", header=False)
+            yield Static("enter chooses · esc leaves", id="said", markup=False)
+
+    def on_mount(self) -> None:
+        """Fills the list."""
+        found = self.query_one("#list", LineList)
+        found.show(self._choices)
+        found.focus()
+
+    def on_line_list_opened(self) -> None:
+        """A click on the chosen line."""
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        """Enter."""
+        chosen = self.query_one("#list", LineList).current
+        self.dismiss(None if chosen is None else chosen.key)
+
+    def action_cancel(self) -> None:
+        """Escape."""
+        self.dismiss(None)
+
+
+class Page(ModalScreen[None]):
+    """Text to read, whole; scrolls."""
+
+    DEFAULT_CSS = """
+    Page { align: center middle; }
+    Page #page { width: 96%; height: 90%; border: round $primary; background: $surface; padding: 0 1; }
+    Page #words { height: auto; width: auto; min-width: 100%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter,question_mark", "leave", show=False),
+        Binding("y", "copy", show=False),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._text = "\n".join(harmless(line, 2000) for line in lines)
+
+    def compose(self) -> ComposeResult:
+        """The page."""
+        with VerticalScroll(id="page") as page:
+            page.border_title = harmless(self._title, 70).replace("[", "(")
+            page.border_subtitle = "esc leaves · y copies"
+            yield Static(self._text, id="words", markup=False)
+
+    def on_mount(self) -> None:
+        """Arrows scroll."""
+        self.query_one("#page").focus()
+
+    def action_leave(self) -> None:
+        """Back."""
+        self.dismiss(None)
+
+    def action_copy(self) -> None:
+        """Puts all of it on the clipboard."""
+        self.app.copy_to_clipboard(self._text)
+        self.notify("copied")
+
+    def action_scroll(self, by: int) -> None:
+        """A line."""
+        self.query_one("#page").scroll_relative(y=by, animate=False)

@@ -1,0 +1,132 @@
+"""The cluster: brokers, leaders and in-sync sets so that a shrink is seen at once, offsets, lag, the bitmap, rates."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from control_room.stack.runtime import BROKERS
+from control_room.tracking.kafka_view import KafkaStatus, PartitionStatus
+from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.text import harmless
+from control_room.ui.views.base import View, stale
+from control_room.ui.widgets.line_list import Cell, Column, LineList
+from control_room.ui.widgets.side import Block, Pieces
+from control_room.ui.widgets.spark import spark
+
+
+class KafkaView(View):
+    """View 3."""
+
+    NAME = "kafka"
+    DEFAULT_CSS = """
+    KafkaView #partitions { height: auto; max-height: 50%; min-height: 6; }
+    """
+
+    def content(self) -> ComposeResult:
+        """The cluster, the partitions, the group and the rates."""
+        yield _block("cluster", "Cluster")
+        columns = [
+            Column[PartitionStatus]("P", 3, lambda each: f"p{each.number}"),
+            Column[PartitionStatus]("LEADER", 6, _leader),
+            Column[PartitionStatus]("IN SYNC", 20, _in_sync, grows=True),
+            Column[PartitionStatus]("END", 9, lambda each: _figure(each.end_offset), right=True),
+            Column[PartitionStatus]("COMMIT", 9, lambda each: _figure(each.committed), right=True),
+            Column[PartitionStatus]("LAG", 7, _lag, right=True),
+            Column[PartitionStatus]("DONE AHEAD", 10, lambda each: _figure(each.ahead), right=True),
+        ]
+        found = LineList[PartitionStatus](columns, lambda each: str(each.number), id="partitions", empty="no partition")
+        found.add_class("pane")
+        yield found
+        yield _block("group", "Group")
+        yield _block("rates", "Per second, the last minute")
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """Draws all of it."""
+        part = snapshot.kafka
+        self.query_one("#cluster", Block).say(*_cluster(part.value, stale(part)))
+        partitions = self.query_one("#partitions", LineList)
+        partitions.border_title = f"Topic {harmless(part.value.topic, 60)}" if part.value else "Topic"
+        partitions.border_subtitle = "done ahead: complete records beyond a gap, from the commit's bitmap"
+        partitions.show(part.value.partitions if part.value else ())
+        self.query_one("#group", Block).say(*_group(snapshot))
+        self.query_one("#rates", Block).say(*_rates(snapshot))
+
+
+def _block(name: str, title: str) -> Block:
+    block = Block(id=name)
+    block.border_title = title
+    return block
+
+
+def _cluster(kafka: KafkaStatus | None, old: str) -> Pieces:
+    if kafka is None:
+        return [(old or "looking", "$text-muted")]
+    pieces: Pieces = []
+    for name in BROKERS:
+        number = int(name.rsplit("-", 1)[1])
+        alive = number in kafka.brokers
+        leads = sum(each.leader == number for each in kafka.partitions)
+        words = f"{name} {'●' if alive else '✗ gone'}"
+        words += f" leads {leads}" if alive else ""
+        words += ", controller" if kafka.controller == number else ""
+        pieces.append((f"{words}   ", "$text-success" if alive else "bold $text-error"))
+    lag = "?" if kafka.lag is None else f"{kafka.lag:,}"
+    pieces.append((f"\nminimum in sync {kafka.min_in_sync}, lag {lag}", ""))
+    pieces += [(f"\nnote: {harmless(note, 200)}", "$text-warning") for note in kafka.notes]
+    if old:
+        pieces.append((f"\n{old}", "bold $text-warning"))
+    return pieces
+
+
+def _leader(each: PartitionStatus) -> Cell:
+    return ("none", "bad") if each.leader is None else f"{each.leader}"
+
+
+def _in_sync(each: PartitionStatus) -> Cell:
+    shown = " ".join(
+        f"✗{replica}" if replica not in each.in_sync else f"[{replica}]" if replica == each.leader else f" {replica} "
+        for replica in sorted(each.replicas)
+    )
+    short = len(each.in_sync) < len(each.replicas)
+    return (f"{shown}  SHRUNK {len(each.in_sync)} of {len(each.replicas)}", "bad") if short else (shown, "good")
+
+
+def _lag(each: PartitionStatus) -> Cell:
+    return ("?", "warn") if each.lag is None else (f"{each.lag:,}", "warn" if each.lag else "")
+
+
+def _figure(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _group(snapshot: Snapshot) -> Pieces:
+    told = snapshot.dispatcher.value
+    if told is None:
+        return [(stale(snapshot.dispatcher) or "looking", "$text-muted")]
+    assigned = ", ".join(f"p{number}" for number in told.get("assigned") or ()) or "nothing"
+    group = snapshot.kafka.value.group if snapshot.kafka.value else "dispatcher"
+    words = f"{group}: one member, the dispatcher, has {assigned}; phase {harmless(told.get('phase'), 20)}"
+    words += f"\n{told.get('in_flight')} in flight · {told.get('retrying')} retrying · {told.get('parked')} parked"
+    words += f" · {told.get('requeuing')} re-queuing · {told.get('unrecorded')} unrecorded"
+    pieces: Pieces = [(words, "")]
+    if told.get("paused"):
+        until_s = told.get("paused_until")
+        left = f" for {max(0.0, until_s - snapshot.taken_at_s):.0f} s more" if isinstance(until_s, int | float) else ""
+        pieces.append(
+            (f"\nPAUSED{left}: the merchant fails; probes go on, the first success ends it", "bold $text-warning")
+        )
+    if snapshot.dispatcher.error:
+        pieces.append((f"\n{stale(snapshot.dispatcher)}", "bold $text-warning"))
+    return pieces
+
+
+def _rates(snapshot: Snapshot) -> Pieces:
+    pieces: Pieces = []
+    for name in ("produced", "consumed"):
+        series: tuple[float, ...] = getattr(snapshot.pace, name)
+        pieces += [
+            (f"{name:<10}", ""),
+            (f"{series[-1] if series else 0:>7.0f} ", "bold"),
+            (f"{spark(series, 50)}{chr(10) * (name == 'produced')}", "$text-accent"),
+        ]
+    return pieces

@@ -1,0 +1,161 @@
+"""What the members wrote: interleaved or some of them, from a level on, searched, followed or held."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from textual.app import ComposeResult
+
+from control_room.stack.runtime import MEMBERS
+from control_room.tracking.log_tail import LogView
+from control_room.tracking.member_logs import LogLine
+from control_room.tracking.snapshot import Snapshot
+from control_room.ui.dialogs import Prompt
+from control_room.ui.views.base import View, stale
+from control_room.ui.widgets.line_list import Cell, Column, LineList
+
+LEVELS: Final = ("all", "info", "warning", "error")
+_RANK: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
+_TONES: Final = {"warning": "warn", "error": "bad", "critical": "bad", "debug": "dim"}
+_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+Numbered = tuple[int, LogLine]
+
+
+class LogsView(View):
+    """View 7."""
+
+    NAME = "logs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._members: frozenset[str] = frozenset()
+        """Empty: all."""
+        self._level = 0
+        self._words = ""
+        self._following = True
+        self._drawn: LogView | None = None
+
+    def content(self) -> ComposeResult:
+        """The lines."""
+        lines = LineList[Numbered](
+            [
+                Column[Numbered]("TIME", 8, lambda each: (each[1].ts[11:19], "dim")),
+                Column[Numbered]("MEMBER", 16, lambda each: (each[1].member, "info")),
+                Column[Numbered]("LEVEL", 7, lambda each: (each[1].level, _TONES.get(each[1].level, ""))),
+                Column[Numbered]("", 20, self._text, grows=True),
+            ],
+            lambda each: str(each[0]),
+            id="log-lines",
+            empty="no line yet",
+        )
+        lines.add_class("pane")
+        yield lines
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """The lines that are asked for; at the newest where it follows."""
+        part = snapshot.logs
+        lines = self.query_one("#log-lines", LineList)
+        view = part.value or LogView()
+        if view is not self._drawn:
+            self._drawn = view
+            lines.empty = part.error or "no line fits"
+            lines.show(self._chosen(view))
+            if self._following:
+                lines.action_edge(1)
+        shown = ", ".join(sorted(self._members)) or "all members"
+        state = "following" if self._following else "held: f follows"
+        words = f" · /{self._words}" if self._words else ""
+        lines.border_title = f"Logs of {shown} · from {LEVELS[self._level]} on{words}".replace("[", "(")
+        gone = f"{view.dropped:,} older lines dropped · " if view.dropped else ""
+        lines.border_subtitle = stale(part).replace("[", "(") or f"{gone}{len(lines.rows):,} lines · {state}"
+
+    def _chosen(self, view: LogView) -> list[Numbered]:
+        return [
+            (view.dropped + index, line)
+            for index, line in enumerate(view.lines)
+            if (not self._members or line.member in self._members) and self._loud_enough(line)
+        ]
+
+    def _loud_enough(self, line: LogLine) -> bool:
+        return not self._level or _RANK.get(line.level, 1) >= self._level
+
+    def _text(self, each: Numbered) -> Cell:
+        line = each[1]
+        if self._words and self._words in line.text.lower():
+            return line.text, "info"
+        return line.text, _TONES.get(line.level, "")
+
+    def on_line_list_moved(self) -> None:
+        """Away from the newest line it holds."""
+        lines = self.query_one("#log-lines", LineList)
+        self._following = lines.index >= len(lines.rows) - 1
+
+    def choose(self, members: Sequence[str], words: str = "") -> None:
+        """Shows these members' lines."""
+        self._members = frozenset(members)
+        self._words = words.lower()
+        self._again()
+
+    def _again(self) -> None:
+        self._drawn = None
+        self._following = True
+
+    def do_log_members(self) -> None:
+        """All, then one after the other."""
+        order = [frozenset[str](), *(frozenset([member]) for member in MEMBERS)]
+        place = order.index(self._members) if self._members in order else -1
+        self._members = order[(place + 1) % len(order)]
+        self._again()
+
+    def do_log_level(self) -> None:
+        """The next level."""
+        self._level = (self._level + 1) % len(LEVELS)
+        self._again()
+
+    def do_log_follow(self) -> None:
+        """Follows or holds."""
+        self._following = not self._following
+        self._drawn = None
+
+    def do_log_search(self) -> None:
+        """Asks for words, goes to the newest line that has them."""
+
+        def given(text: str | None) -> None:
+            if text is not None:
+                self._words = text.lower()
+                self._seek(-1, from_end=True)
+
+        self.room.push_screen(Prompt("Search all lines shown", self._words, "n next · N previous"), given)
+
+    def do_log_next(self) -> None:
+        """Downwards."""
+        self._seek(1)
+
+    def do_log_previous(self) -> None:
+        """Upwards."""
+        self._seek(-1)
+
+    def _seek(self, by: int, *, from_end: bool = False) -> None:
+        lines = self.query_one("#log-lines", LineList)
+        if not self._words:
+            self.room.notify("/ gives the words first")
+            return
+        index = len(lines.rows) if from_end else lines.index
+        while 0 <= (index := index + by) < len(lines.rows):
+            if self._words in lines.rows[index][1].text.lower():
+                self._following = False
+                lines.go_to(str(lines.rows[index][0]))
+                return
+        self.room.notify(f"no {'earlier' if by < 0 else 'later'} line has it")
+
+    def do_log_transaction(self) -> None:
+        """To the transaction of the line."""
+        each = self.query_one("#log-lines", LineList).current
+        found = _ID.search(each[1].raw) if each is not None else None
+        if found is None:
+            self.room.notify("this line speaks of no transaction")
+        else:
+            self.room.show_transaction(found[0].lower())

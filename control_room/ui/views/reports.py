@@ -1,0 +1,162 @@
+"""The runs: verdict, size, faults; open one, judge it, export it, compare two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.app import ComposeResult
+
+from control_room.tracking.runs import RunSummary
+from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.text import harmless
+from control_room.ui.desk import short_path
+from control_room.ui.dialogs import Page
+from control_room.ui.jobs import Job
+from control_room.ui.views.base import View, stale
+from control_room.ui.widgets.chrome import clock
+from control_room.ui.widgets.line_list import Cell, Column, LineList
+from control_room.ui.widgets.side import Block, Pieces
+from control_room.verify import Verdict, summary
+
+_LOOKS = {
+    "proven": ("✓ PROVEN", "good"),
+    "late": ("… LATE", "warn"),
+    "invalid": ("✗ INVALID", "bad"),
+    "unknown": ("? UNKNOWN", "info"),
+    "judging": ("… judging", "info"),
+    "open": ("… open", "dim"),
+}
+
+
+class ReportsView(View):
+    """View 6."""
+
+    NAME = "reports"
+    DEFAULT_CSS = """
+    ReportsView #runs { height: 2fr; min-height: 6; }
+    ReportsView #run { height: auto; max-height: 50%; }
+    """
+
+    def content(self) -> ComposeResult:
+        """The list, and the one under the cursor."""
+        runs = LineList[RunSummary](
+            [
+                Column[RunSummary]("VERDICT", 10, lambda run: _LOOKS.get(run.verdict, (run.verdict, "info"))),
+                Column[RunSummary]("BEGAN", 8, lambda run: clock(run.at_s)),
+                Column[RunSummary]("ACCEPTED", 8, _count("accepted"), right=True),
+                Column[RunSummary]("DELIVERED", 9, _count("delivered"), right=True),
+                Column[RunSummary]("FAULTS", 6, lambda run: str(run.faults or "-"), right=True),
+                Column[RunSummary]("WHAT", 10, lambda run: run.what, grows=True),
+                Column[RunSummary]("RUN", 22, lambda run: (run.run_id, "dim"), from_width=78),
+            ],
+            lambda run: run.run_id,
+            id="runs",
+            empty="no run yet: P replays a CSV file, the demo makes one too",
+            marks=True,
+        )
+        runs.add_class("pane")
+        yield runs
+        block = Block(id="run")
+        block.border_title = "Run"
+        yield block
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """The list and the selected one."""
+        runs = self.query_one("#runs", LineList)
+        part = snapshot.runs
+        runs.border_title = f"Runs {len(part.value or ())}"
+        runs.border_subtitle = (
+            stale(part).replace("[", "(") or "v verify · c check · e export · space marks, m compares"
+        )
+        runs.show(part.value or ())
+        run = runs.current
+        self.query_one("#run", Block).say(*(_told(run) if isinstance(run, RunSummary) else [("-", "")]))
+
+    def _current(self) -> RunSummary | None:
+        run = self.query_one("#runs", LineList).current
+        return run if isinstance(run, RunSummary) else None
+
+    def do_open_run(self) -> None:
+        """Its verdict, from its files."""
+        run = self._current()
+        if run is not None:
+            self._judged(run, "open", f"check {run.run_id}", lambda _: self.room.desk.check(run.path))
+
+    def do_check(self) -> None:
+        """The verdict again, offline."""
+        run = self._current()
+        if run is not None:
+            self._judged(run, "check", f"check {run.run_id}", lambda _: self.room.desk.check(run.path))
+
+    def do_verify(self) -> None:
+        """Drain, evidence, verdict."""
+        run = self._current()
+        if run is not None:
+            self._judged(run, "verify", f"verify {run.run_id}", lambda job: self.room.desk.verify(job, run.path))
+
+    def _judged(self, run: RunSummary, title: str, command: str, work: object) -> None:
+        def told(job: Job) -> None:
+            if isinstance(job.result, Verdict):
+                lines = summary(job.result, short_path(run.path)).splitlines()
+                self.room.push_screen(Page(f"Run {run.run_id}", lines))
+
+        self.room.run_job(f"{title} {run.run_id}", command, work, told)  # type: ignore[arg-type]  # a Work
+
+    def do_export(self) -> None:
+        """Writes every report."""
+        run = self._current()
+        if run is None:
+            return
+
+        def work(job: Job) -> list[Path]:
+            written = self.room.desk.export(run.path)
+            for path in written:
+                job.tell(f"wrote {short_path(path)}")
+            return written
+
+        def told(job: Job) -> None:
+            if isinstance(job.result, list):
+                lines = [f"{len(job.result)} files:", "", *(short_path(path) for path in job.result)]
+                self.room.push_screen(Page(f"Exported {run.run_id}", lines))
+
+        self.room.run_job(f"export {run.run_id}", f"report {run.run_id} --format jsonl", work, told)
+
+    def do_compare(self) -> None:
+        """The marked one and the selected one, or the two that are marked."""
+        runs = self.query_one("#runs", LineList)
+        chosen: list[RunSummary] = [run for run in runs.rows if run.run_id in runs.marked]
+        current = self._current()
+        if len(chosen) == 1 and current is not None and current not in chosen:
+            chosen.append(current)
+        if len(chosen) != 2:
+            self.room.notify("mark one run with space and stand on another, or mark two")
+            return
+        one, other = chosen
+
+        def told(job: Job) -> None:
+            if isinstance(job.result, str):
+                self.room.push_screen(Page("Comparison", job.result.splitlines()))
+
+        command = f"report --compare {one.run_id} {other.run_id}"
+        self.room.run_job("compare", command, lambda _: self.room.desk.compare(one.path, other.path), told)
+
+
+def _count(name: str):  # type: ignore[no-untyped-def]  # a cell of RunSummary
+    def cell(run: RunSummary) -> Cell:
+        return "-" if run.arithmetic is None else f"{getattr(run, name):,}"
+
+    return cell
+
+
+def _told(run: RunSummary) -> Pieces:
+    words, tone = _LOOKS.get(run.verdict, (run.verdict, "info"))
+    styles = {"good": "bold $text-success", "warn": "bold $text-warning", "bad": "bold $text-error"}
+    pieces: Pieces = [(f"{words}  ", styles.get(tone, "bold")), (f"{harmless(run.run_id, 80)}\n", "")]
+    if run.arithmetic is not None:
+        pieces.append((f"{run.arithmetic.line()}\n", ""))
+    if run.classes:
+        counted = ", ".join(f"{harmless(name, 40)} {count}" for name, count in run.classes.items() if count)
+        pieces.append((f"{counted}\n", "$text-muted"))
+    pieces += [(f"reason: {harmless(reason, 300)}\n", "$text-warning") for reason in run.reasons[:3]]
+    pieces.append((harmless(short_path(run.path), 300), "$text-muted"))
+    return pieces

@@ -1,0 +1,162 @@
+"""The members: what each does, what it costs, and what can be done to it."""
+
+from __future__ import annotations
+
+import time
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from control_room.stack.runtime import State
+from control_room.tracking.members import MemberView
+from control_room.tracking.snapshot import Snapshot
+from control_room.ui.views.base import View, stale
+from control_room.ui.widgets.chrome import duration
+from control_room.ui.widgets.line_list import Cell, Column, LineList
+from control_room.ui.widgets.spark import spark
+
+LOOKS = {
+    State.RUNNING: ("●", "good"),
+    State.STARTING: ("◐", "warn"),
+    State.FROZEN: ("❄", "info"),
+    State.STOPPED: ("○", "dim"),
+    State.CRASHED: ("✗", "bad"),
+}
+_FIRST = """
+ No stack is up.
+
+   u   start the stack: Postgres, three Kafka brokers, three API replicas, nginx, publisher, dispatcher, merchant
+   d   the demo: start, replay 300 payments, kill the dispatcher and a broker, heal, drain, prove that nothing was lost
+   P   replay a CSV file, once the stack is up
+   ?   every key
+"""
+
+
+class StackView(View):
+    """View 1."""
+
+    NAME = "stack"
+    DEFAULT_CSS = """
+    StackView #first { height: auto; border: round $accent; display: none; }
+    StackView #members { height: 1fr; min-height: 6; }
+    """
+
+    def content(self) -> ComposeResult:
+        """What to do first where nothing runs; the members."""
+        yield Static(_FIRST.strip("\n"), id="first", markup=False)
+        columns = [
+            Column[MemberView]("MEMBER", 16, lambda member: member.status.name),
+            Column[MemberView]("STATE", 10, _state),
+            Column[MemberView]("READY", 12, _ready, grows=True),
+            Column[MemberView]("UPTIME", 7, _uptime, right=True),
+            Column[MemberView]("RST", 3, _restarts, right=True),
+            Column[MemberView]("CPU", 4, _cpu, right=True),
+            Column[MemberView]("MiB", 5, _memory, right=True),
+            Column[MemberView](
+                "CPU, A MINUTE", 20, lambda member: (spark(member.history, 20, 1.0), "info"), from_width=100
+            ),
+            Column[MemberView]("PID", 7, lambda member: str(member.status.pid or "-"), right=True, from_width=110),
+        ]
+        members = LineList[MemberView](
+            columns, lambda member: member.status.name, id="members", empty="looking for the members", marks=True
+        )
+        members.add_class("pane")
+        yield members
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """The members, or what to do first."""
+        part = snapshot.members
+        members = part.value or ()
+        nothing_runs = not snapshot.is_up and all(member.status.pid is None for member in members)
+        self.query_one("#first").display = nothing_runs and bool(snapshot.number) and bool(snapshot.stack.error)
+        found = self.query_one("#members", LineList)
+        ready = sum(member.status.ready for member in members)
+        memory = sum(member.status.memory_bytes for member in members) / 2**20
+        found.border_title = f"Members: {ready} of {len(members)} ready, {memory:,.0f} MiB"
+        found.border_subtitle = stale(part).replace("[", "(") or "space marks · x faults · l logs"
+        found.show(members)
+
+    @property
+    def chosen(self) -> list[str]:
+        """The names of the marked members, else of the selected one."""
+        return [member.status.name for member in self.query_one("#members", LineList).chosen]
+
+    def do_up(self) -> None:
+        """Starts the stack."""
+        self.room.run_job("start the stack", "up", self.room.desk.up)
+
+    def do_down(self) -> None:
+        """Takes it down, after a question."""
+        said = ["Every member ends in order. Data and runs are kept; what is not delivered waits until the next start."]
+        self.room.ask(
+            "Take the stack down?",
+            said,
+            [("down", "Take it down")],
+            lambda _: self.room.run_job("take the stack down", "down", self.room.desk.down),
+        )
+
+    def do_demo(self) -> None:
+        """Runs the demo."""
+        self.room.run_job("demo", "demo --keep", self.room.desk.demo)
+
+    def do_start(self) -> None:
+        """Starts members."""
+        self._hit("start", ask=False)
+
+    def do_stop(self) -> None:
+        """Ends members."""
+        self._hit("stop")
+
+    def do_restart(self) -> None:
+        """Stops and starts members."""
+        self._hit("restart")
+
+    def do_kill(self) -> None:
+        """Kills members."""
+        self._hit("kill")
+
+    def do_freeze(self) -> None:
+        """Freezes members; thaws them where all of them are frozen."""
+        members = self.query_one("#members", LineList).chosen
+        frozen = bool(members) and all(member.status.state is State.FROZEN for member in members)
+        self._hit("thaw" if frozen else "freeze", ask=not frozen)
+
+    def do_fault(self) -> None:
+        """Every fault of the selected member."""
+        self.room.fault_menu(self.chosen)
+
+    def do_logs_of(self) -> None:
+        """To the logs."""
+        self.room.show_logs(self.chosen)
+
+    def _hit(self, fault: str, *, ask: bool = True) -> None:
+        names = self.chosen
+        if names:
+            self.query_one("#members", LineList).marked.clear()
+            self.room.fault(fault, names, {}, ask=ask)
+
+
+def _state(member: MemberView) -> Cell:
+    glyph, tone = LOOKS[member.status.state]
+    return f"{glyph} {member.status.state.value}", tone
+
+
+def _ready(member: MemberView) -> Cell:
+    return ("yes", "good") if member.status.ready else (member.status.reason or "no", "bad")
+
+
+def _uptime(member: MemberView) -> Cell:
+    status = member.status
+    return duration(time.time() - status.started_at_s) if status.started_at_s and status.pid else "-"
+
+
+def _restarts(member: MemberView) -> Cell:
+    return str(member.status.restarts), "warn" if member.status.restarts else ""
+
+
+def _cpu(member: MemberView) -> Cell:
+    return "-" if member.cpu_share is None or member.status.pid is None else f"{member.cpu_share:.0%}"
+
+
+def _memory(member: MemberView) -> Cell:
+    return f"{member.status.memory_bytes / 2**20:.0f}" if member.status.pid else "-"

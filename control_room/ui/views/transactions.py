@@ -1,0 +1,301 @@
+"""Every transaction, live: the list, the filter, and the story of the one under the cursor."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from control_room.tracking.feed import Listing, Order, Query, arranged
+from control_room.tracking.filter import parse_filter, undelivered_s
+from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.text import harmless
+from control_room.tracking.timeline import Timeline
+from control_room.tracking.timeline_text import render
+from control_room.tracking.transactions import TransactionLookupError, TransactionRow
+from control_room.ui.dialogs import Page, Prompt
+from control_room.ui.jobs import Job
+from control_room.ui.views.base import View, stale
+from control_room.ui.widgets.chrome import duration
+from control_room.ui.widgets.line_list import Cell, Column, LineList
+from control_room.verify.output import safe_cell
+
+TONES: Final = {
+    "outbox": "info",
+    "in-kafka": "info",
+    "retrying": "warn",
+    "requeued": "warn",
+    "delivered": "good",
+    "dead": "bad",
+    "missing": "bad",
+}
+STORY_AFTER_S: Final = 0.3
+"""How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
+STORY_AGAIN_S: Final = 2.0
+_HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
+_EXPORTED: Final = (
+    "transaction_id",
+    "state",
+    "round",
+    "attempt",
+    "attempts_total",
+    "last_status",
+    "last_error",
+    "accepted_at_s",
+    "delivered_at_s",
+    "amount_inr",
+    "status",
+    "sender_name",
+    "receiver_name",
+    "partition",
+    "offset",
+)
+
+
+class TransactionsView(View):
+    """View 2."""
+
+    NAME = "transactions"
+    DEFAULT_CSS = """
+    TransactionsView #transactions-list { height: 2fr; }
+    TransactionsView #story { height: 1fr; min-height: 6; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_now = Query()
+        self._held: dict[str, None] | None = None
+        """Ids in their order while the list is held."""
+        self._drawn: Listing | None = None
+        self._story: Timeline | None = None
+        self._story_for = ""
+        self._rested_since_s = 0.0
+        self._asked_at_s = 0.0
+        self._sought: TransactionRow | None = None
+        """One that was jumped to and is not among those listed."""
+
+    def content(self) -> ComposeResult:
+        """The list and the story."""
+        columns = [
+            Column[TransactionRow]("ID", 8, lambda row: row.transaction_id[:8]),
+            Column[TransactionRow]("AMOUNT", 12, lambda row: f"₹{row.amount_inr:,.2f}", right=True),
+            Column[TransactionRow]("STATE", 9, lambda row: (row.state, TONES.get(row.state, ""))),
+            Column[TransactionRow]("ROUND", 5, lambda row: str(row.round), right=True),
+            Column[TransactionRow]("TRY", 3, lambda row: str(row.attempt), right=True),
+            Column[TransactionRow]("HTTP", 5, _answer),
+            Column[TransactionRow]("AGE", 7, lambda row: duration(undelivered_s(row, time.time())), right=True),
+            Column[TransactionRow]("NEXT", 12, _next),
+            Column[TransactionRow]("KAFKA", 10, _where, from_width=86),
+            Column[TransactionRow]("RECEIVER", 8, lambda row: (row.receiver_name, "dim"), grows=True, from_width=100),
+        ]
+        found = LineList[TransactionRow](columns, lambda row: row.transaction_id, id="transactions-list", marks=True)
+        found.add_class("pane")
+        yield found
+        story = Static("", id="story", classes="pane", markup=False)
+        yield story
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """The list as asked for, held or not, and the story of the selected one."""
+        part = snapshot.transactions
+        found = self.query_one("#transactions-list", LineList)
+        listing = part.value
+        if listing is None:
+            found.empty = part.error
+            found.show(())
+        else:
+            found.empty = "no transaction fits" if listing.held else "no payment was accepted yet: P replays a CSV file"
+            if listing is not self._drawn:
+                self._drawn = listing
+                found.show(self._rows(listing))
+            else:
+                found.refresh()
+            found.border_title = self._title(listing)
+        found.border_subtitle = stale(part).replace("[", "(") or "/ filter · o order · f hold · J jump"
+        self._draw_story(found.current)
+
+    def _title(self, listing: Listing) -> str:
+        chosen = str(self.query_now.filter).replace("[", "(") or "state:any"
+        held = ""
+        if self._held is not None:
+            held = f" · HELD, {sum(row.transaction_id not in self._held for row in listing.rows)} new"
+        return f"Transactions {len(listing.rows):,} · {chosen} · {listing.open:,} open · {self.query_now.order}{held}"
+
+    def _rows(self, listing: Listing) -> Sequence[TransactionRow]:
+        rows: Sequence[TransactionRow] = listing.rows
+        if listing.query != self.query_now:
+            # Asked for since: arranged here until the collector has it, so that a key is answered at once.
+            rows = arranged(rows, self.query_now, time.time())
+        if self._held is not None:
+            known = {row.transaction_id: row for row in rows}
+            rows = [known[each] for each in self._held if each in known]
+        if self._sought is not None and not any(row.transaction_id == self._sought.transaction_id for row in rows):
+            rows = [self._sought, *rows]
+        return rows
+
+    def _ask(self, query: Query) -> None:
+        self.query_now = query
+        self._drawn = None
+        self._held = None
+        self._sought = None
+        self.room.source.ask(query)
+
+    def do_filter(self) -> None:
+        """Asks for a filter."""
+
+        def check(text: str) -> None:
+            parse_filter(text)
+
+        def given(text: str | None) -> None:
+            if text is not None:
+                self._ask(replace(self.query_now, filter=parse_filter(text)))
+
+        self.room.push_screen(Prompt("Filter", str(self.query_now.filter), _HINT, check), given)
+
+    def do_order(self) -> None:
+        """The next order."""
+        orders = list(Order)
+        self._ask(replace(self.query_now, order=orders[(orders.index(self.query_now.order) + 1) % len(orders)]))
+        self.query_one("#transactions-list", LineList).action_edge(0)
+
+    def do_follow(self) -> None:
+        """Holds the list as it is, or lets it go on."""
+        rows = self.query_one("#transactions-list", LineList).rows
+        self._held = {row.transaction_id: None for row in rows} if self._held is None else None
+        self._drawn = None
+
+    def do_jump(self) -> None:
+        """Asks for an id."""
+        hint = "an id, or at least its first 4 characters"
+        self.room.push_screen(Prompt("Jump to transaction", "", hint), lambda text: self.jump(text) if text else None)
+
+    def jump(self, text: str) -> None:
+        """Puts the cursor on the transaction whose id begins with `text`; one that is not listed is looked up."""
+        found = self.query_one("#transactions-list", LineList)
+        digits = text.strip().lower()
+        for row in found.rows:
+            if row.transaction_id.startswith(digits):
+                found.go_to(row.transaction_id)
+                return
+
+        def looked(job: Job) -> None:
+            if isinstance(job.result, TransactionRow):
+                self._sought, self._drawn = job.result, None
+                self.draw(self.snapshot)
+                found.go_to(job.result.transaction_id)
+
+        self.room.run_job(f"find {text.strip()}", f"event {text.strip()}", lambda _: self._look_up(text), looked)
+
+    def _look_up(self, text: str) -> TransactionRow:
+        try:
+            return self.room.desk.find(text)
+        except TransactionLookupError as error:
+            raise RuntimeError(f"{error}; change the filter or give more of the id") from error
+
+    def do_copy_id(self) -> None:
+        """Copies the id."""
+        row = self.query_one("#transactions-list", LineList).current
+        if row is not None:
+            self.room.copy_to_clipboard(row.transaction_id)
+            self.room.notify(f"copied {row.transaction_id}")
+
+    def do_timeline(self) -> None:
+        """The whole story on a page."""
+        row = self.query_one("#transactions-list", LineList).current
+        if row is None:
+            return
+
+        def told(job: Job) -> None:
+            if isinstance(job.result, Timeline):
+                self.room.push_screen(Page(job.result.transaction_id, render(job.result)))
+
+        command = f"event {row.transaction_id}"
+        self.room.run_job(
+            f"story of {row.transaction_id[:8]}", command, lambda _: self.room.desk.story(row.transaction_id), told
+        )
+
+    def do_export_list(self) -> None:
+        """Writes what the list shows."""
+        rows = self.query_one("#transactions-list", LineList).rows
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(_EXPORTED)
+        lines.writerows([_exported(getattr(row, name)) for name in _EXPORTED] for row in rows)
+        text.seek(0)
+        self.room.deliver_text(text, save_filename="transactions.csv")
+        self.room.notify(f"{len(rows):,} transactions written to transactions.csv")
+
+    def _draw_story(self, row: TransactionRow | None) -> None:
+        place = self.query_one("#story", Static)
+        if row is None:
+            place.border_title = "Story"
+            place.update("")
+            return
+        now_s = time.monotonic()
+        if row.transaction_id != self._story_for:
+            self._story_for, self._rested_since_s, self._asked_at_s = row.transaction_id, now_s, 0.0
+            self._story = None
+        done = (
+            self._story is not None
+            and row.state == "delivered"
+            and self._story.row is not None
+            and self._story.row.state == row.state
+        )
+        due = now_s - self._rested_since_s >= STORY_AFTER_S and now_s - self._asked_at_s >= STORY_AGAIN_S
+        if due and not done and self.snapshot.is_up:
+            self._asked_at_s = now_s
+            self.room.read(lambda: self.room.desk.story(row.transaction_id), self._told)
+        place.border_title = f"{row.transaction_id} {row.state}".replace("[", "(")
+        place.border_subtitle = "enter whole story · y copy id"
+        height = max(1, place.size.height)
+        lines = render(self._story)[1:] if self._story is not None else [_summary(row)]
+        place.update(
+            "\n".join(
+                lines
+                if len(lines) <= height
+                else [
+                    *lines[: height // 2 - 1],
+                    f"  … {len(lines) - height + 2} more: enter",
+                    *lines[len(lines) - height + height // 2 :],
+                ]
+            )
+        )
+
+    def _told(self, story: Any) -> None:
+        if isinstance(story, Timeline) and story.transaction_id == self._story_for:
+            self._story = story
+            self._draw_story(self.query_one("#transactions-list", LineList).current)
+
+
+def _summary(row: TransactionRow) -> str:
+    return f"accepted by {harmless(row.accepted_by, 40)}, ₹{row.amount_inr:,.2f}, to {harmless(row.receiver_name, 60)}"
+
+
+def _answer(row: TransactionRow) -> Cell:
+    if row.last_status is not None:
+        return str(row.last_status), "" if 200 <= row.last_status < 300 else "warn"
+    return ("t/o" if "timeout" in row.last_error.lower() else row.last_error, "warn") if row.last_error else "-"
+
+
+def _next(row: TransactionRow) -> Cell:
+    if row.state == "outbox":
+        return "publish"
+    if row.state == "in-kafka":
+        return "first try"
+    if row.next_due_at_s is None or row.state in ("delivered", "dead"):
+        return "-"
+    left_s = row.next_due_at_s - time.time()
+    return f"in {duration(left_s)}" if left_s > 0 else "due"
+
+
+def _where(row: TransactionRow) -> Cell:
+    return f"p{row.partition} @{row.offset}" if row.partition is not None else "-"
+
+
+def _exported(value: Any) -> str:
+    return "" if value is None else safe_cell(str(value))

@@ -1,0 +1,193 @@
+"""What is always there: the title, the verdict line, the tabs, the keys. Each draws values and knows nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from control_room.tracking.assurance import Assurance, Word
+from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.text import harmless
+from control_room.ui.commands import VIEWS, Command
+
+_STYLES: Final = {
+    Word.FINE: "bold $text-success",
+    Word.BEHIND: "bold $text-warning",
+    Word.ALARM: "bold $text-warning reverse",
+    Word.BROKEN: "bold $text-error reverse",
+    Word.UNKNOWN: "bold $text-accent",
+}
+
+
+class Line(Static):
+    """Text from pieces, drawn again only when it has changed."""
+
+    DEFAULT_CSS = "Line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        super().__init__("", id=id, markup=False)
+        self._drawn: tuple[tuple[str, str], ...] = ()
+
+    def say(self, *pieces: tuple[str, str]) -> None:
+        """Replaces the text by pieces of text and style."""
+        if pieces != self._drawn:
+            self._drawn = pieces
+            self.update(Content.assemble(*((text, style) for text, style in pieces if text)))
+
+
+class TitleLine(Line):
+    """Which stack, which view, how many members are up, what is armed."""
+
+    def show(self, snapshot: Snapshot, view: str, *, armed: bool, frozen: bool, read_only: bool) -> None:
+        """Draws it."""
+        members = snapshot.members.value or ()
+        ready = sum(member.status.ready for member in members)
+        faults = snapshot.faults.value.running if snapshot.faults.value else ()
+        up = f"{ready}/{len(members)} up" if snapshot.is_up and members else "no stack"
+        pieces = [
+            (" bruce-control ", "bold reverse"),
+            (f" {snapshot.runtime} ▸ {VIEWS[view]} ", "bold"),
+            (f"  {up}", "$text-success" if members and ready == len(members) else "$text-warning"),
+        ]
+        if faults:
+            pieces.append((f"  ! {len(faults)} fault{'s' * (len(faults) != 1)} open", "bold $text-error"))
+        if armed:
+            pieces.append(("  ARMED", "bold $text-error reverse"))
+        if frozen:
+            pieces.append(("  FROZEN: F goes on", "bold $text-accent reverse"))
+        if read_only:
+            pieces.append(("  read-only", "$text-accent"))
+        self.say(*pieces)
+
+
+class VerdictLine(Line):
+    """Is anything lost, by which sum, how old is the evidence. Two lines."""
+
+    DEFAULT_CSS = "VerdictLine { height: 2; }"
+
+    def show(self, found: Assurance) -> None:
+        """Draws it: the word and the sum; then what is lost, the oldest, the age."""
+        style = _STYLES[found.word]
+        width = max(20, self.size.width or 80)
+        sentence = harmless(found.headline, max(20, width - 2))
+        line = f"  {found.sum}" if cell_len(sentence) + cell_len(found.sum) + 4 <= width else ""
+        below = [] if line or not found.sum else [found.sum]
+        if found.lost is not None:
+            below.append(f"lost {found.lost}")
+        if found.unaccounted is not None and not below:
+            below.append(f"unaccounted {found.unaccounted}")
+        if found.duplicated is not None:
+            below.append(f"duplicated {found.duplicated}")
+        if found.sum:
+            below.append(
+                "nothing waits" if found.oldest_s is None else f"oldest undelivered {duration(found.oldest_s)}"
+            )
+        if found.evidence_age_s is not None:
+            below.append(f"checked {found.evidence_age_s:.1f} s ago")
+        if found.subject:
+            below.append(found.subject)
+        text = fitting(below, width - 2)
+        self.say((f" {sentence}", style), (line, ""), (f"\n {text}", "$text-muted"))
+
+
+def fitting(words: Sequence[str], width: int) -> str:
+    """As many of `words`, in order, as fit."""
+    text = ""
+    for word in words:
+        more = f"{text} · {word}" if text else word
+        if cell_len(more) > width:
+            break
+        text = more
+    return text or harmless(words[0], width) if words else ""
+
+
+class TabLine(Line):
+    """The views by number."""
+
+    class Chosen(Message):
+        """A view was clicked."""
+
+        def __init__(self, view: str) -> None:
+            super().__init__()
+            self.view = view
+
+    def show(self, current: str) -> None:
+        """Draws it."""
+        self.say(
+            *(
+                (f"[{number} {title}]", "bold reverse") if view == current else (f" {number} {title} ", "")
+                for number, (view, title) in enumerate(VIEWS.items(), 1)
+            )
+        )
+
+    def on_click(self, event: events.Click) -> None:
+        """Which tab lies there."""
+        begin = 0
+        for number, (view, title) in enumerate(VIEWS.items(), 1):
+            begin += len(f" {number} {title} ")
+            if event.x < begin:
+                self.post_message(self.Chosen(view))
+                return
+
+
+class KeyLine(Line):
+    """The keys that do something here: as many as fit."""
+
+    class Pressed(Message):
+        """A key was clicked."""
+
+        def __init__(self, command: Command) -> None:
+            super().__init__()
+            self.command = command
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self._ends: tuple[tuple[int, Command], ...] = ()
+
+    def show(self, commands: Sequence[Command]) -> None:
+        """Draws it; what is everywhere first, so that `?` and `q` never fall off the end."""
+        width = self.size.width or 80
+        last = [each for each in commands if each.id in ("help", "palette", "quit")]
+        chosen = [*last, *(each for each in commands if each not in last)]
+        pieces: list[tuple[str, str]] = []
+        ends: list[tuple[int, Command]] = []
+        used = 0
+        for each in chosen:
+            length = cell_len(f" {each.shown_key} {each.title} ")
+            if used + length > width:
+                continue
+            used += length
+            ends.append((used, each))
+            pieces += [(f" {each.shown_key}", "bold $text-accent"), (f" {each.title} ", "")]
+        self._ends = tuple(ends)
+        self.say(*pieces)
+
+    def on_click(self, event: events.Click) -> None:
+        """Does what the key does."""
+        for end, command in self._ends:
+            if event.x < end:
+                self.post_message(self.Pressed(command))
+                return
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `41 s`, `4:19`, `1:02:03`."""
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, s = divmod(int(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def clock(at_s: float) -> str:
+    """The time of day, here."""
+    return time.strftime("%H:%M:%S", time.localtime(at_s))
