@@ -1,24 +1,94 @@
-"""`bruce-control` without a verb: opens the control room. Loaded only then, and Textual with it."""
+"""`bruce-control` without a verb: opens the control room. Loaded only then, and Textual with it.
+
+What gathers and what acts is loaded while the first screen is drawn already: it takes longer than the screen.
+"""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from control_room.chaos.catalogue import CATALOGUE
 from control_room.cli.context import runtime_of
 from control_room.stack.select import resolve_state_dir
-from control_room.tracking.watch import Watch
+from control_room.tracking.listing import Query
+from control_room.tracking.parts import Part
+from control_room.tracking.snapshot import Snapshot
 from control_room.ui.app import ControlRoom
-from control_room.ui.desk import StackDesk
+
+if TYPE_CHECKING:  # loaded by a thread, see above
+    from control_room.stack.runtime import Runtime
+    from control_room.tracking.watch import Watch
+    from control_room.ui.desk import StackDesk
+
+
+class LateWatch:
+    """A Watch that is not there yet at first; until then its snapshots are empty."""
+
+    def __init__(self, runtime: Runtime, state_dir: Path) -> None:
+        self._runtime = runtime
+        self._state_dir = state_dir
+        self._watch: Watch | None = None
+        self._error = ""
+        self._query: Query | None = None
+
+    def start(self) -> None:
+        """Loads and starts it, in a thread."""
+        threading.Thread(target=self._load, name="load-watch", daemon=True).start()
+
+    def _load(self) -> None:
+        """Failure policy: open. What keeps it from starting stands in every snapshot."""
+        try:
+            from control_room.chaos.catalogue import CATALOGUE
+            from control_room.tracking.watch import Watch
+
+            watch = Watch(
+                self._runtime,
+                self._state_dir,
+                lasting=lambda name: name not in CATALOGUE or CATALOGUE[name].lasting,
+            )
+            if self._query is not None:
+                watch.ask(self._query)
+            watch.start()
+            self._watch = watch
+        except Exception as error:  # noqa: BLE001 - shown: the screen must not stand there without a word
+            self._error = f"gathering cannot start: {type(error).__name__}: {error}"
+
+    def snapshot(self) -> Snapshot:
+        """The newest."""
+        if self._watch is not None:
+            return self._watch.snapshot()
+        return Snapshot(number=1, stack=Part(None, self._error)) if self._error else Snapshot()
+
+    def ask(self, query: Query) -> None:
+        """See Watch."""
+        self._query = query
+        if self._watch is not None:
+            self._watch.ask(query)
+
+    def hurry(self, *names: str) -> None:
+        """See Watch."""
+        if self._watch is not None:
+            self._watch.hurry(*names)
+
+    def stop(self) -> None:
+        """Ends it; returns at once."""
+        if self._watch is not None:
+            self._watch.stop()
 
 
 def open_room(state: Path | None, *, read_only: bool = False) -> int:
     """Runs the app until it is left; its exit code. What hangs then is left behind, in daemon threads."""
     runtime, state_dir = runtime_of(state, None), resolve_state_dir(state)
-    watch = Watch(runtime, state_dir, lasting=lambda name: name not in CATALOGUE or CATALOGUE[name].lasting)
+
+    def desk() -> StackDesk:
+        from control_room.ui.desk import StackDesk
+
+        return StackDesk(runtime, state_dir)
+
+    watch = LateWatch(runtime, state_dir)
     watch.start()
     try:
-        room = ControlRoom(watch, StackDesk(runtime, state_dir), read_only=read_only)
-        return room.run() or 0
+        return ControlRoom(watch, desk, read_only=read_only).run() or 0
     finally:
         watch.stop()

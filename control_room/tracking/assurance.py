@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.filter import undelivered_s
-from control_room.tracking.runs import RunStanding, RunSummary
 from control_room.tracking.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from control_room.tracking.runs import RunStanding, RunSummary
 
 ALARM_AFTER_S: Final = 3.0
 """Places are read one after the other, so a look may miss a moving payment; one that stays missed is an alarm."""

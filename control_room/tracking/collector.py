@@ -18,6 +18,10 @@ STALE_AFTER_S: Final = 3.0
 """A source that is asked more often than this and did not answer for so long is called stale."""
 
 
+SHARE_OF_CORE: Final = 0.05
+"""What one collector's thread may take of a core; one whose look costs more looks less often."""
+
+
 class Collector(Generic[T]):
     """Reads `read` every `every_s` seconds from `start` to `stop`."""
 
@@ -81,8 +85,10 @@ class Collector(Generic[T]):
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            began_s = self._clock()
+            began_s, used_s = self._clock(), time.thread_time()
             self.look()
-            # Never back to back: a source that takes long is not asked without a breath between.
-            self._wake.wait(max(self._every_s / 4, self._every_s - (self._clock() - began_s)))
+            used_s = time.thread_time() - used_s
+            # Never back to back, and what watching costs stays small: the pipeline needs the processor.
+            pause_s = self._every_s - (self._clock() - began_s)
+            self._wake.wait(max(self._every_s / 4, pause_s, used_s / SHARE_OF_CORE))
             self._wake.clear()

@@ -9,16 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
 
 from control_room.tracking import transactions_sql as sql
-from control_room.tracking.filter import ANYTHING, Filter, undelivered_s
+from control_room.tracking.listing import DONE, Listing, Query, arranged
 from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
 from control_room.tracking.transactions import TransactionRow
@@ -31,40 +28,6 @@ PER_LOOK: Final = 1_000
 """Open rows that are asked about again per look; with more open they take turns."""
 OVERLAP_S: Final = 3.0
 """How late a payment may commit behind a newer one and still be seen."""
-_DONE: Final = frozenset({"delivered", "dead"})
-
-
-class Order(StrEnum):
-    """What stands first."""
-
-    NEWEST = "newest first"
-    OLDEST_OPEN = "oldest undelivered first"
-    MOST_ATTEMPTS = "most attempts first"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a list is to show."""
-
-    filter: Filter = ANYTHING
-    order: Order = Order.NEWEST
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The transactions that fit, in order, and what is known of all that are held."""
-
-    query: Query
-    rows: tuple[TransactionRow, ...] = ()
-    held: int = 0
-    """How many are kept, fitting or not."""
-    open: int = 0
-    """How many of these are not delivered."""
-    oldest_open: TransactionRow | None = None
-    changed: tuple[TransactionRow, ...] = ()
-    """Rows that are new or other than at the look before, oldest first."""
-    seen: int = 0
-    """How many payments were seen arriving since the list was opened: a pace, no total."""
 
 
 class TransactionFeed:
@@ -149,7 +112,7 @@ class TransactionFeed:
                 if before is None or _differs(before, row):
                     self._held[row.transaction_id] = row
                     changed.append(row)
-                if row.state in _DONE:
+                if row.state in DONE:
                     self._open.pop(row.transaction_id, None)
                 else:
                     self._open[row.transaction_id] = None
@@ -159,7 +122,7 @@ class TransactionFeed:
         """Lets go of the oldest that are done once a tenth too many are held."""
         if len(self._held) <= HELD * 1.1:
             return
-        done = sorted((row for row in self._held.values() if row.state in _DONE), key=lambda row: row.accepted_at_s)
+        done = sorted((row for row in self._held.values() if row.state in DONE), key=lambda row: row.accepted_at_s)
         for row in done[: len(self._held) - HELD]:
             del self._held[row.transaction_id]
 
@@ -168,18 +131,6 @@ class TransactionFeed:
         oldest = min((self._held[each] for each in self._open), key=lambda row: row.accepted_at_s, default=None)
         rows = arranged(self._held.values(), query, now_s)
         return Listing(query, rows, len(self._held), len(self._open), oldest, tuple(changed), self._seen)
-
-
-def arranged(rows: Iterable[TransactionRow], query: Query, now_s: float) -> tuple[TransactionRow, ...]:
-    """Those of `rows` that fit, in the order asked for."""
-    fitting = [row for row in rows if query.filter.fits(row, now_s)] if query.filter != ANYTHING else list(rows)
-    if query.order is Order.OLDEST_OPEN:
-        fitting.sort(key=lambda row: (row.state in _DONE, row.accepted_at_s))
-    elif query.order is Order.MOST_ATTEMPTS:
-        fitting.sort(key=lambda row: (-row.attempts_total, -undelivered_s(row, now_s)))
-    else:
-        fitting.sort(key=lambda row: row.accepted_at_s, reverse=True)
-    return tuple(fitting)
 
 
 def _differs(before: TransactionRow, now: TransactionRow) -> bool:

@@ -11,11 +11,13 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from control_room.durations import seconds
 from control_room.tracking.states import MISSING, STATES
-from control_room.tracking.transactions import TransactionRow
+
+if TYPE_CHECKING:  # values of it are looked at; a screen that only draws them loads no database client
+    from control_room.tracking.transactions import TransactionRow
 
 NO_ANSWER: Final = "t/o"
 """`http:t/o`: the last attempt got no answer."""

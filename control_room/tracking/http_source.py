@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
 from control_room.tracking.parts import SourceError
 
 TIMEOUT_S = 2.0
@@ -52,6 +50,8 @@ def request(method: str, url: str, timeout_s: float, **options: Any) -> Answer:
     Raises:
         SourceError: no connection, no answer in time, a status of 300 or more, or a body beyond MAX_BODY_BYTES.
     """
+    import requests  # a tenth of a second: not for whoever never asks
+
     where = url.split("/")[2]
     try:
         answer = _ask(method, url, timeout_s, options)
@@ -79,6 +79,8 @@ def _why(body: bytes) -> str:
 
 
 def _ask(method: str, url: str, timeout_s: float, options: dict[str, Any]) -> Answer:
+    import requests  # as above
+
     until_s = time.monotonic() + timeout_s
     with requests.Session() as session:
         session.trust_env = False

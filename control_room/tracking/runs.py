@@ -109,7 +109,7 @@ def summary_of(path: Path) -> RunSummary:
     run = _document(path / RUN)
     verdict = _document(path / VERDICT)
     source = run.get("source")
-    told = source.get("path", "") if isinstance(source, dict) else ""
+    told = source.get("name", "") if isinstance(source, dict) else ""
     what = str(run.get("scenario") or Path(str(told)).name or "?")
     began_s = _began_s(path)
     if not verdict:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from control_room.stack.runtime import Endpoints
-from control_room.tracking.arithmetic import Arithmetic
-from control_room.tracking.faults_view import FaultsView
-from control_room.tracking.feed import Listing
-from control_room.tracking.kafka_view import KafkaStatus
-from control_room.tracking.ledger_tail import LedgerView
-from control_room.tracking.log_tail import LogView
-from control_room.tracking.members import MemberView
 from control_room.tracking.parts import Part
-from control_room.tracking.pipeline import OutboxStatus, PipelineStatus
-from control_room.tracking.runs import RunStanding, RunSummary
+
+if TYPE_CHECKING:  # whoever only draws snapshots loads none of what fills them
+    from control_room.stack.runtime import Endpoints
+    from control_room.tracking.arithmetic import Arithmetic
+    from control_room.tracking.faults_view import FaultsView
+    from control_room.tracking.kafka_view import KafkaStatus
+    from control_room.tracking.ledger_tail import LedgerView
+    from control_room.tracking.listing import Listing
+    from control_room.tracking.log_tail import LogView
+    from control_room.tracking.members import MemberView
+    from control_room.tracking.pipeline import OutboxStatus, PipelineStatus
+    from control_room.tracking.runs import RunStanding, RunSummary
 
 _UNASKED: Final[Part[Any]] = Part(None, "not asked yet")
 
@@ -79,6 +81,8 @@ class Snapshot:
 
     def pipeline(self) -> PipelineStatus:
         """The same as the verb `status` shows it."""
+        from control_room.tracking.pipeline import PipelineStatus  # see above
+
         members, merchant = self.members.value, self.merchant.value
         return PipelineStatus(
             self.taken_at_s,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 from control_room.tracking.text import harmless
-from control_room.tracking.timeline import Timeline, TimelineEvent
+
+if TYPE_CHECKING:  # only drawn here
+    from control_room.tracking.timeline import Timeline, TimelineEvent
 
 _KIND_WIDTH = 12
 _WHO_WIDTH = 16

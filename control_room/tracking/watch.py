@@ -18,10 +18,11 @@ from control_room.stack.runtime import Endpoints, Runtime
 from control_room.tracking.collector import Collector
 from control_room.tracking.counts import CountsReader
 from control_room.tracking.faults_view import FaultReader
-from control_room.tracking.feed import Query, TransactionFeed
+from control_room.tracking.feed import TransactionFeed
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.kafka_view import KafkaReader
 from control_room.tracking.ledger_tail import LedgerTail
+from control_room.tracking.listing import Query
 from control_room.tracking.log_tail import LogTail
 from control_room.tracking.members import MemberReader
 from control_room.tracking.merchant import read_answers, read_behaviour
@@ -92,7 +93,7 @@ class Watch:
         run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends))
         return [
             Collector("stack", runtime.endpoints, 0.5),
-            Collector("members", MemberReader(runtime).read, 1.0),
+            Collector("members", MemberReader(runtime).read, 2.0),
             Collector("kafka", lambda: kafka.now().read(), 1.0),
             Collector("outbox", lambda: read_outbox(runtime.endpoints().postgres_conninfo), 1.0),
             Collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),

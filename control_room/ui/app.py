@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, ClassVar, Final, Protocol
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from textual.app import App, ComposeResult
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -13,11 +13,10 @@ from textual.theme import Theme
 from textual.widgets import ContentSwitcher, Static
 
 from control_room.tracking.assurance import assure
-from control_room.tracking.feed import Query
+from control_room.tracking.listing import Query
 from control_room.tracking.snapshot import Snapshot
 from control_room.ui.commands import TABLE, VIEWS, Command, command_for, commands_of
 from control_room.ui.deeds import Deeds
-from control_room.ui.desk import Desk
 from control_room.ui.jobs import Job, Jobs, Then, Work
 from control_room.ui.views.base import View
 from control_room.ui.views.chaos import ChaosView
@@ -30,6 +29,9 @@ from control_room.ui.views.transactions import TransactionsView
 from control_room.ui.widgets.activity import ActivityPane, entries
 from control_room.ui.widgets.chrome import KeyLine, TabLine, TitleLine, VerdictLine
 from control_room.ui.widgets.side import Side
+
+if TYPE_CHECKING:
+    from control_room.ui.desk import Desk
 
 TICK_S: Final = 0.25
 MIN_WIDTH: Final = 80
@@ -103,11 +105,11 @@ class ControlRoom(Deeds, App[int]):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high"), (44, "-very-high")]  # noqa: RUF012 - likewise
 
     def __init__(
-        self, source: Source, desk: Desk, *, table: Sequence[Command] = TABLE, read_only: bool = False
+        self, source: Source, desk: Callable[[], Desk], *, table: Sequence[Command] = TABLE, read_only: bool = False
     ) -> None:
         super().__init__()
         self.source = source
-        self.desk = desk
+        self._make_desk = desk
         self.jobs = Jobs()
         self._reads = Jobs()
         self.table = tuple(table)
@@ -146,6 +148,11 @@ class ControlRoom(Deeds, App[int]):
         self.tick()
         self.set_interval(TICK_S, self.tick)
 
+    @cached_property
+    def desk(self) -> Desk:
+        """What acts; made, and all that it needs loaded, when it is first asked for."""
+        return self._make_desk()
+
     @property
     def view(self) -> View:
         """The one that is shown."""
@@ -162,11 +169,12 @@ class ControlRoom(Deeds, App[int]):
         self._reads.settle()
         if not self.frozen:
             self.snapshot = self.source.snapshot()
-        if self.screen_stack:
-            self.draw()
+        self.draw()
 
     def draw(self) -> None:
         """Draws what there is."""
+        if not self.screen_stack or not self.screen_stack[0].query("#too-small"):
+            return  # not composed yet, or leaving already
         base = self.screen_stack[0]
         width, height = self.size
         small = width < MIN_WIDTH or height < MIN_HEIGHT
@@ -243,5 +251,5 @@ class ControlRoom(Deeds, App[int]):
 
     def on_resize(self) -> None:
         """Drawn at once for the new size."""
-        if self.is_running and self.screen_stack:
+        if self.is_running:
             self.call_after_refresh(self.draw)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from control_room.chaos.catalogue import CATALOGUE
 from control_room.tracking.text import harmless
 from control_room.ui.commands import VIEWS
 from control_room.ui.dialogs import Ask, Choice, Choose, Page
@@ -93,6 +92,8 @@ class Deeds:
 
     def fault_menu(self, members: Sequence[str]) -> None:
         """Every fault that all of `members` can have."""
+        from control_room.chaos.catalogue import CATALOGUE
+
         fitting = [
             Choice(name, name, fault.summary)
             for name, fault in CATALOGUE.items()

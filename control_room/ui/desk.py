@@ -5,7 +5,6 @@ Knows no screen. Every method is called in a job's thread; what it raises is sho
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -236,12 +235,6 @@ def storm_of(seed: int | None, faults: int) -> tuple[Scenario, int]:
     chosen = new_seed() if seed is None else seed
     payments = storms.payments_for(faults, STORM_RATE_PER_S)
     return storms.storm(chosen, faults=faults, rate_per_s=STORM_RATE_PER_S, payments=payments), chosen
-
-
-def short_path(path: Path) -> str:
-    """As a person would write it here."""
-    shown = os.path.relpath(path)
-    return str(path) if shown.startswith("..") else shown
 
 
 def _sent(summary: Progress) -> str:

@@ -46,7 +46,7 @@ class Ask(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The box."""
-        with VerticalScroll(id="box"):
+        with VerticalScroll(id="box", can_focus=False):
             yield Label(harmless(self._title, 200), id="title", markup=False)
             yield Static("\n".join(harmless(line, 600) for line in self._said), id="said", markup=False)
             with Horizontal(id="buttons"):
@@ -72,6 +72,7 @@ class Prompt(ModalScreen[str | None]):
     """One line of text. Dismissed with it, or None."""
 
     DEFAULT_CSS = "Prompt { align: center middle; }" + _CSS
+    AUTO_FOCUS = "#text"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
 
     def __init__(
@@ -90,7 +91,7 @@ class Prompt(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The box."""
-        with VerticalScroll(id="box"):
+        with VerticalScroll(id="box", can_focus=False):
             yield Label(harmless(self._title, 200), id="title", markup=False)
             yield Input(self._value, id="text", compact=True)
             yield Static(self._hint, id="said", markup=False)
@@ -140,7 +141,7 @@ class Choose(ModalScreen[str | None]):
             Column[Choice]("", self._title_width, lambda choice: choice.title),
             Column[Choice]("", 10, lambda choice: (choice.words, "dim"), grows=True),
         ]
-        with VerticalScroll(id="box"):
+        with VerticalScroll(id="box", can_focus=False):
             yield Label(harmless(self._title, 200), id="title", markup=False)
             yield LineList[Choice](columns, lambda choice: choice.key, id="list", header=False)
             yield Static("enter chooses · esc leaves", id="said", markup=False)
@@ -171,7 +172,8 @@ class Page(ModalScreen[None]):
     DEFAULT_CSS = """
     Page { align: center middle; }
     Page #page { width: 96%; height: 90%; border: round $primary; background: $surface; padding: 0 1; }
-    Page #words { height: auto; width: auto; min-width: 100%; }
+    Page #words { height: auto; width: 100%; }
+    Page.-unwrapped #words { width: auto; min-width: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter,question_mark", "leave", show=False),
@@ -180,8 +182,9 @@ class Page(ModalScreen[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, title: str, lines: Sequence[str]) -> None:
-        super().__init__()
+    def __init__(self, title: str, lines: Sequence[str], *, wrap: bool = True) -> None:
+        """Without `wrap` long lines stay whole and are scrolled to: for tables."""
+        super().__init__(classes="" if wrap else "-unwrapped")
         self._title = title
         self._text = "\n".join(harmless(line, 2000) for line in lines)
 

@@ -50,8 +50,11 @@ def status(layout: Layout, supervisor: Supervisor, probes: Probes) -> list[Membe
     ends = unexpected_ends(layout.supervisor_log)
     # supervisord calls a member STARTING for its first second; one that does its work is running.
     states.update({name: State.RUNNING for name, reason in answers.items() if not reason})
+    families = processes.Families()
     return [
-        _member(name, states[name], _reason(name, states[name], answers, supervised), alive.get(name), ends[name])
+        _member(
+            name, states[name], _reason(name, states[name], answers, supervised), alive.get(name), ends[name], families
+        )
         for name in MEMBERS
     ]
 
@@ -90,11 +93,13 @@ def _reason(member: str, state: State, answers: dict[str, str], supervised: dict
     return answers[member] if supervised else answers[member] or _UNSUPERVISED
 
 
-def _member(name: str, state: State, reason: str, process: psutil.Process | None, ends: Ends) -> MemberStatus:
+def _member(
+    name: str, state: State, reason: str, process: psutil.Process | None, ends: Ends, families: processes.Families
+) -> MemberStatus:
     pid, started_at_s, used = None, None, processes.Usage(0.0, 0)
     with contextlib.suppress(psutil.Error):
         if process is not None:
-            started_at_s, used, pid = process.create_time(), processes.usage(process), process.pid
+            started_at_s, used, pid = process.create_time(), processes.usage(process, families), process.pid
     return MemberStatus(
         name,
         state,

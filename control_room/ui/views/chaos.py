@@ -12,12 +12,10 @@ from textual.app import ComposeResult
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.merchant_fields import FIELDS, MODES
-from control_room.scenarios.model import ScenarioError, shipped
 from control_room.stack.runtime import MEMBERS
 from control_room.tracking.faults_view import RunningFault
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
-from control_room.ui.desk import named_scenario, storm_of
 from control_room.ui.dialogs import Choice, Choose, Prompt
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import clock, duration
@@ -151,6 +149,8 @@ class ChaosView(View):
 
     def do_scenario(self) -> None:
         """Chooses one and runs it."""
+        from control_room.ui.desk import named_scenario  # loads what runs scenarios
+
         if not self._may():
             return
 
@@ -174,6 +174,8 @@ class ChaosView(View):
         """Asks how many faults, and runs it."""
         if not self._may():
             return
+
+        from control_room.ui.desk import storm_of  # as above
 
         def given(text: str | None) -> None:
             if text:
@@ -224,6 +226,9 @@ def _storm(text: str) -> tuple[int, int | None]:
 
 
 def _scenarios() -> list[Choice]:
+    from control_room.scenarios.model import ScenarioError, shipped
+    from control_room.ui.desk import named_scenario
+
     found = []
     for name in shipped():
         try:

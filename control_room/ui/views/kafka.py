@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 
 from control_room.stack.runtime import BROKERS
-from control_room.tracking.kafka_view import KafkaStatus, PartitionStatus
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.line_list import Cell, Column, LineList
 from control_room.ui.widgets.side import Block, Pieces
 from control_room.ui.widgets.spark import spark
+
+if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
+    from control_room.tracking.kafka_view import KafkaStatus, PartitionStatus
 
 
 class KafkaView(View):
@@ -25,16 +29,18 @@ class KafkaView(View):
     def content(self) -> ComposeResult:
         """The cluster, the partitions, the group and the rates."""
         yield _block("cluster", "Cluster")
-        columns = [
-            Column[PartitionStatus]("P", 3, lambda each: f"p{each.number}"),
-            Column[PartitionStatus]("LEADER", 6, _leader),
-            Column[PartitionStatus]("IN SYNC", 20, _in_sync, grows=True),
-            Column[PartitionStatus]("END", 9, lambda each: _figure(each.end_offset), right=True),
-            Column[PartitionStatus]("COMMIT", 9, lambda each: _figure(each.committed), right=True),
-            Column[PartitionStatus]("LAG", 7, _lag, right=True),
-            Column[PartitionStatus]("DONE AHEAD", 10, lambda each: _figure(each.ahead), right=True),
+        columns: list[Column[PartitionStatus]] = [
+            Column("P", 3, lambda each: f"p{each.number}"),
+            Column("LEADER", 6, _leader),
+            Column("IN SYNC", 20, _in_sync, grows=True),
+            Column("END", 9, lambda each: _figure(each.end_offset), right=True),
+            Column("COMMIT", 9, lambda each: _figure(each.committed), right=True),
+            Column("LAG", 7, _lag, right=True),
+            Column("DONE AHEAD", 10, lambda each: _figure(each.ahead), right=True),
         ]
-        found = LineList[PartitionStatus](columns, lambda each: str(each.number), id="partitions", empty="no partition")
+        found: LineList[PartitionStatus] = LineList(
+            columns, lambda each: str(each.number), id="partitions", empty="no partition"
+        )
         found.add_class("pane")
         yield found
         yield _block("group", "Group")

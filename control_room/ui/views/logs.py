@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from textual.app import ComposeResult
+from textual.widgets import Static
 
 from control_room.stack.runtime import MEMBERS
 from control_room.tracking.log_tail import LogView
 from control_room.tracking.member_logs import LogLine
 from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.text import harmless
 from control_room.ui.dialogs import Prompt
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.line_list import Cell, Column, LineList
@@ -21,13 +23,14 @@ _RANK: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
 _TONES: Final = {"warning": "warn", "error": "bad", "critical": "bad", "debug": "dim"}
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
-Numbered = tuple[int, LogLine]
+Numbered: TypeAlias = tuple[int, LogLine]
 
 
 class LogsView(View):
     """View 7."""
 
     NAME = "logs"
+    DEFAULT_CSS = "LogsView #log-whole { height: auto; max-height: 6; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,19 +43,18 @@ class LogsView(View):
 
     def content(self) -> ComposeResult:
         """The lines."""
-        lines = LineList[Numbered](
-            [
-                Column[Numbered]("TIME", 8, lambda each: (each[1].ts[11:19], "dim")),
-                Column[Numbered]("MEMBER", 16, lambda each: (each[1].member, "info")),
-                Column[Numbered]("LEVEL", 7, lambda each: (each[1].level, _TONES.get(each[1].level, ""))),
-                Column[Numbered]("", 20, self._text, grows=True),
-            ],
-            lambda each: str(each[0]),
-            id="log-lines",
-            empty="no line yet",
-        )
+        columns: list[Column[Numbered]] = [
+            Column("TIME", 8, lambda each: (each[1].ts[11:19], "dim")),
+            Column("MEMBER", 16, lambda each: (each[1].member, "info")),
+            Column("LEVEL", 7, lambda each: (each[1].level, _TONES.get(each[1].level, ""))),
+            Column("", 20, self._text, grows=True),
+        ]
+        lines: LineList[Numbered] = LineList(columns, lambda each: str(each[0]), id="log-lines", empty="no line yet")
         lines.add_class("pane")
         yield lines
+        whole = Static("", id="log-whole", classes="pane", markup=False)
+        whole.border_title = "The whole line"
+        yield whole
 
     def draw(self, snapshot: Snapshot) -> None:
         """The lines that are asked for; at the newest where it follows."""
@@ -70,6 +72,8 @@ class LogsView(View):
         words = f" · /{self._words}" if self._words else ""
         lines.border_title = f"Logs of {shown} · from {LEVELS[self._level]} on{words}".replace("[", "(")
         gone = f"{view.dropped:,} older lines dropped · " if view.dropped else ""
+        current = lines.current
+        self.query_one("#log-whole", Static).update(harmless(current[1].raw, 2000) if current is not None else "")
         lines.border_subtitle = stale(part).replace("[", "(") or f"{gone}{len(lines.rows):,} lines · {state}"
 
     def _chosen(self, view: LogView) -> list[Numbered]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 from textual.widgets import ProgressBar
@@ -13,17 +13,18 @@ from textual.widgets import ProgressBar
 import dataset
 from control_room.replay.errors import OptionsError
 from control_room.replay.options import ReplayOptions, new_seed
-from control_room.replay.progress import Progress
-from control_room.replay.survey import Survey
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
-from control_room.ui.desk import short_path
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View
-from control_room.ui.widgets.chrome import duration
+from control_room.ui.widgets.chrome import duration, short_path
 from control_room.ui.widgets.side import Block, Pieces
 from control_room.ui.widgets.spark import spark
+
+if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
+    from control_room.replay.progress import Progress
+    from control_room.replay.survey import Survey
 
 DEFAULT_RATE_PER_S: Final = 50.0
 _KEPT: Final = 60
@@ -140,7 +141,7 @@ class ReplayView(View):
         options = self.options
 
         def told(job: Job) -> None:
-            if isinstance(job.result, Survey):
+            if job.result is not None:
                 self.room.push_screen(Page(f"Preview of {options.source.name}", survey_lines(job.result)))
 
         self.room.run_job("preview", f"{self.command} --dry-run", lambda _: self.room.desk.survey(options), told)

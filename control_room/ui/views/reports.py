@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 
-from control_room.tracking.runs import RunSummary
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
-from control_room.ui.desk import short_path
 from control_room.ui.dialogs import Page
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View, stale
-from control_room.ui.widgets.chrome import clock
+from control_room.ui.widgets.chrome import clock, short_path
 from control_room.ui.widgets.line_list import Cell, Column, LineList
 from control_room.ui.widgets.side import Block, Pieces
-from control_room.verify import Verdict, summary
+
+if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
+    from control_room.tracking.runs import RunSummary
 
 _LOOKS = {
     "proven": ("✓ PROVEN", "good"),
@@ -39,16 +40,17 @@ class ReportsView(View):
 
     def content(self) -> ComposeResult:
         """The list, and the one under the cursor."""
-        runs = LineList[RunSummary](
-            [
-                Column[RunSummary]("VERDICT", 10, lambda run: _LOOKS.get(run.verdict, (run.verdict, "info"))),
-                Column[RunSummary]("BEGAN", 8, lambda run: clock(run.at_s)),
-                Column[RunSummary]("ACCEPTED", 8, _count("accepted"), right=True),
-                Column[RunSummary]("DELIVERED", 9, _count("delivered"), right=True),
-                Column[RunSummary]("FAULTS", 6, lambda run: str(run.faults or "-"), right=True),
-                Column[RunSummary]("WHAT", 10, lambda run: run.what, grows=True),
-                Column[RunSummary]("RUN", 22, lambda run: (run.run_id, "dim"), from_width=78),
-            ],
+        columns: list[Column[RunSummary]] = [
+            Column("VERDICT", 10, lambda run: _LOOKS.get(run.verdict, (run.verdict, "info"))),
+            Column("BEGAN", 8, lambda run: clock(run.at_s)),
+            Column("ACCEPTED", 8, _count("accepted"), right=True),
+            Column("DELIVERED", 9, _count("delivered"), right=True),
+            Column("FAULTS", 6, lambda run: str(run.faults or "-"), right=True),
+            Column("WHAT", 10, lambda run: run.what, grows=True),
+            Column("RUN", 22, lambda run: (run.run_id, "dim"), from_width=78),
+        ]
+        runs: LineList[RunSummary] = LineList(
+            columns,
             lambda run: run.run_id,
             id="runs",
             empty="no run yet: P replays a CSV file, the demo makes one too",
@@ -70,11 +72,11 @@ class ReportsView(View):
         )
         runs.show(part.value or ())
         run = runs.current
-        self.query_one("#run", Block).say(*(_told(run) if isinstance(run, RunSummary) else [("-", "")]))
+        self.query_one("#run", Block).say(*(_told(run) if run is not None else [("-", "")]))
 
     def _current(self) -> RunSummary | None:
-        run = self.query_one("#runs", LineList).current
-        return run if isinstance(run, RunSummary) else None
+        runs: LineList[RunSummary] = self.query_one("#runs", LineList)
+        return runs.current
 
     def do_open_run(self) -> None:
         """Its verdict, from its files."""
@@ -96,7 +98,9 @@ class ReportsView(View):
 
     def _judged(self, run: RunSummary, title: str, command: str, work: object) -> None:
         def told(job: Job) -> None:
-            if isinstance(job.result, Verdict):
+            if job.result is not None:
+                from control_room.verify import summary
+
                 lines = summary(job.result, short_path(run.path)).splitlines()
                 self.room.push_screen(Page(f"Run {run.run_id}", lines))
 
@@ -135,7 +139,7 @@ class ReportsView(View):
 
         def told(job: Job) -> None:
             if isinstance(job.result, str):
-                self.room.push_screen(Page("Comparison", job.result.splitlines()))
+                self.room.push_screen(Page("Comparison", job.result.splitlines(), wrap=False))
 
         command = f"report --compare {one.run_id} {other.run_id}"
         self.room.run_job("compare", command, lambda _: self.room.desk.compare(one.path, other.path), told)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.widgets import Static
 
 from control_room.stack.runtime import State
-from control_room.tracking.members import MemberView
 from control_room.tracking.snapshot import Snapshot
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
 from control_room.ui.widgets.spark import spark
 
+if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
+    from control_room.tracking.members import MemberView
 LOOKS = {
     State.RUNNING: ("●", "good"),
     State.STARTING: ("◐", "warn"),
@@ -25,8 +27,8 @@ LOOKS = {
 _FIRST = """
  No stack is up.
 
-   u   start the stack: Postgres, three Kafka brokers, three API replicas, nginx, publisher, dispatcher, merchant
-   d   the demo: start, replay 300 payments, kill the dispatcher and a broker, heal, drain, prove that nothing was lost
+   u   start the stack: all eleven members, on this machine
+   d   the demo: start, replay, kill, heal, drain, prove that nothing was lost
    P   replay a CSV file, once the stack is up
    ?   every key
 """
@@ -44,20 +46,20 @@ class StackView(View):
     def content(self) -> ComposeResult:
         """What to do first where nothing runs; the members."""
         yield Static(_FIRST.strip("\n"), id="first", markup=False)
-        columns = [
-            Column[MemberView]("MEMBER", 16, lambda member: member.status.name),
-            Column[MemberView]("STATE", 10, _state),
-            Column[MemberView]("READY", 12, _ready, grows=True),
-            Column[MemberView]("UPTIME", 7, _uptime, right=True),
-            Column[MemberView]("RST", 3, _restarts, right=True),
-            Column[MemberView]("CPU", 4, _cpu, right=True),
-            Column[MemberView]("MiB", 5, _memory, right=True),
-            Column[MemberView](
+        columns: list[Column[MemberView]] = [
+            Column("MEMBER", 16, lambda member: member.status.name),
+            Column("STATE", 10, _state),
+            Column("READY", 12, _ready, grows=True),
+            Column("UPTIME", 7, _uptime, right=True),
+            Column("RST", 3, _restarts, right=True),
+            Column("CPU", 4, _cpu, right=True),
+            Column("MiB", 5, _memory, right=True),
+            Column(
                 "CPU, A MINUTE", 20, lambda member: (spark(member.history, 20, 1.0), "info"), from_width=100
             ),
-            Column[MemberView]("PID", 7, lambda member: str(member.status.pid or "-"), right=True, from_width=110),
+            Column("PID", 7, lambda member: str(member.status.pid or "-"), right=True, from_width=110),
         ]
-        members = LineList[MemberView](
+        members: LineList[MemberView] = LineList(
             columns, lambda member: member.status.name, id="members", empty="looking for the members", marks=True
         )
         members.add_class("pane")

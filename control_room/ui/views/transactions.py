@@ -7,24 +7,25 @@ import io
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from control_room.tracking.feed import Listing, Order, Query, arranged
 from control_room.tracking.filter import parse_filter, undelivered_s
+from control_room.tracking.listing import Listing, Order, Query, arranged
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
-from control_room.tracking.timeline import Timeline
 from control_room.tracking.timeline_text import render
-from control_room.tracking.transactions import TransactionLookupError, TransactionRow
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
-from control_room.verify.output import safe_cell
+
+if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
+    from control_room.tracking.timeline import Timeline
+    from control_room.tracking.transactions import TransactionRow
 
 TONES: Final = {
     "outbox": "info",
@@ -82,19 +83,21 @@ class TransactionsView(View):
 
     def content(self) -> ComposeResult:
         """The list and the story."""
-        columns = [
-            Column[TransactionRow]("ID", 8, lambda row: row.transaction_id[:8]),
-            Column[TransactionRow]("AMOUNT", 12, lambda row: f"₹{row.amount_inr:,.2f}", right=True),
-            Column[TransactionRow]("STATE", 9, lambda row: (row.state, TONES.get(row.state, ""))),
-            Column[TransactionRow]("ROUND", 5, lambda row: str(row.round), right=True),
-            Column[TransactionRow]("TRY", 3, lambda row: str(row.attempt), right=True),
-            Column[TransactionRow]("HTTP", 5, _answer),
-            Column[TransactionRow]("AGE", 7, lambda row: duration(undelivered_s(row, time.time())), right=True),
-            Column[TransactionRow]("NEXT", 12, _next),
-            Column[TransactionRow]("KAFKA", 10, _where, from_width=86),
-            Column[TransactionRow]("RECEIVER", 8, lambda row: (row.receiver_name, "dim"), grows=True, from_width=100),
+        columns: list[Column[TransactionRow]] = [
+            Column("ID", 8, lambda row: row.transaction_id[:8]),
+            Column("AMOUNT", 12, lambda row: f"₹{row.amount_inr:,.2f}", right=True),
+            Column("STATE", 9, lambda row: (row.state, TONES.get(row.state, ""))),
+            Column("ROUND", 5, lambda row: str(row.round), right=True),
+            Column("TRY", 3, lambda row: str(row.attempt), right=True),
+            Column("HTTP", 5, _answer),
+            Column("AGE", 7, lambda row: duration(undelivered_s(row, time.time())), right=True),
+            Column("NEXT", 12, _next),
+            Column("KAFKA", 10, _where, from_width=86),
+            Column("RECEIVER", 8, lambda row: (row.receiver_name, "dim"), grows=True, from_width=100),
         ]
-        found = LineList[TransactionRow](columns, lambda row: row.transaction_id, id="transactions-list", marks=True)
+        found: LineList[TransactionRow] = LineList(
+            columns, lambda row: row.transaction_id, id="transactions-list", marks=True
+        )
         found.add_class("pane")
         yield found
         story = Static("", id="story", classes="pane", markup=False)
@@ -184,7 +187,7 @@ class TransactionsView(View):
                 return
 
         def looked(job: Job) -> None:
-            if isinstance(job.result, TransactionRow):
+            if job.result is not None:
                 self._sought, self._drawn = job.result, None
                 self.draw(self.snapshot)
                 found.go_to(job.result.transaction_id)
@@ -192,6 +195,8 @@ class TransactionsView(View):
         self.room.run_job(f"find {text.strip()}", f"event {text.strip()}", lambda _: self._look_up(text), looked)
 
     def _look_up(self, text: str) -> TransactionRow:
+        from control_room.tracking.transactions import TransactionLookupError  # in a job, so nobody waits for it
+
         try:
             return self.room.desk.find(text)
         except TransactionLookupError as error:
@@ -211,8 +216,8 @@ class TransactionsView(View):
             return
 
         def told(job: Job) -> None:
-            if isinstance(job.result, Timeline):
-                self.room.push_screen(Page(job.result.transaction_id, render(job.result)))
+            if job.result is not None:
+                self.room.push_screen(Page(job.result.transaction_id, render(job.result), wrap=False))
 
         command = f"event {row.transaction_id}"
         self.room.run_job(
@@ -267,7 +272,7 @@ class TransactionsView(View):
         )
 
     def _told(self, story: Any) -> None:
-        if isinstance(story, Timeline) and story.transaction_id == self._story_for:
+        if story is not None and story.transaction_id == self._story_for:
             self._story = story
             self._draw_story(self.query_one("#transactions-list", LineList).current)
 
@@ -298,4 +303,6 @@ def _where(row: TransactionRow) -> Cell:
 
 
 def _exported(value: Any) -> str:
+    from control_room.verify.output import safe_cell  # when something is exported
+
     return "" if value is None else safe_cell(str(value))

@@ -45,9 +45,10 @@ def _of_job(job: Job, *, every_line: bool) -> Iterable[Entry]:
     if state == "done" and not job.error:
         said = job.lines[-1] if job.lines else "done"
     share = f" {job.share:.0%}" if job.share is not None and state == "running" else ""
-    command = f"  [bruce-control {job.command}]" if job.command else ""
+    # The command line stands first: it is what can be learned from and copied.
+    what = f"bruce-control {job.command}" if job.command else job.title
     took = duration((job.ended_at_s or job.began_at_s) - job.began_at_s) if job.ended_at_s else ""
-    words = f"{job.title}{share} {took} {said}{command}" if not every_line else f"{job.title}{share} {took}{command}"
+    words = f"{what}{share} {took}" if every_line else f"{what}{share} {took} {said}"
     at_s = job.ended_at_s or job.began_at_s
     order_s = job.ended_at_s or float("inf")  # what is still going on stands last
     text = " ".join(words.split())
@@ -74,7 +75,9 @@ class ActivityPane(LineList[Entry]):
             Column[Entry]("", 1, lambda entry: (entry.glyph, entry.tone)),
             Column[Entry]("", 10, lambda entry: (entry.words, entry.tone if entry.tone != "good" else ""), grows=True),
         )
-        super().__init__(columns, lambda entry: entry.key, id=id, header=False, empty="nothing was done yet")
+        super().__init__(
+            columns, lambda entry: entry.key, id=id, header=False, cursor=False, empty="nothing was done yet"
+        )
         self.can_focus = False
 
     def show_newest(self, found: Sequence[Entry]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.cells import cell_len
@@ -39,7 +41,12 @@ class Line(Static):
         """Replaces the text by pieces of text and style."""
         if pieces != self._drawn:
             self._drawn = pieces
-            self.update(Content.assemble(*((text, style) for text, style in pieces if text)))
+            self.update(Content.assemble(*((_plain(text), style) for text, style in pieces if text)))
+
+
+def _plain(text: str) -> str:
+    """Line breaks are ours; any other control character that came so far is not shown as what it would do."""
+    return "\n".join(harmless(line, 4000) for line in text.split("\n"))
 
 
 class TitleLine(Line):
@@ -50,7 +57,7 @@ class TitleLine(Line):
         members = snapshot.members.value or ()
         ready = sum(member.status.ready for member in members)
         faults = snapshot.faults.value.running if snapshot.faults.value else ()
-        up = f"{ready}/{len(members)} up" if snapshot.is_up and members else "no stack"
+        up = f"{ready}/{len(members)} up" if snapshot.is_up and members else "no stack" if snapshot.stack.error else "…"
         pieces = [
             (" bruce-control ", "bold reverse"),
             (f" {snapshot.runtime} ▸ {VIEWS[view]} ", "bold"),
@@ -68,44 +75,56 @@ class TitleLine(Line):
 
 
 class VerdictLine(Line):
-    """Is anything lost, by which sum, how old is the evidence. Two lines."""
+    """Is anything lost, how old is the evidence, by which sum. Two lines, three where the sum is long."""
 
-    DEFAULT_CSS = "VerdictLine { height: 2; }"
+    DEFAULT_CSS = "VerdictLine { height: auto; min-height: 2; max-height: 3; }"
 
     def show(self, found: Assurance) -> None:
-        """Draws it: the word and the sum; then what is lost, the oldest, the age."""
-        style = _STYLES[found.word]
-        width = max(20, self.size.width or 80)
-        sentence = harmless(found.headline, max(20, width - 2))
-        line = f"  {found.sum}" if cell_len(sentence) + cell_len(found.sum) + 4 <= width else ""
-        below = [] if line or not found.sum else [found.sum]
+        """Draws it: the word with what is known beside it, then the sum."""
+        width = max(20, (self.size.width or 80) - 2)
+        facts = []
         if found.lost is not None:
-            below.append(f"lost {found.lost}")
-        if found.unaccounted is not None and not below:
-            below.append(f"unaccounted {found.unaccounted}")
-        if found.duplicated is not None:
-            below.append(f"duplicated {found.duplicated}")
+            facts.append(f"lost {found.lost}")
+        if found.unaccounted is not None:
+            facts.append(f"unaccounted {found.unaccounted}")
         if found.sum:
-            below.append(
-                "nothing waits" if found.oldest_s is None else f"oldest undelivered {duration(found.oldest_s)}"
-            )
+            facts.append("nothing waits" if found.oldest_s is None else f"oldest {duration(found.oldest_s)}")
         if found.evidence_age_s is not None:
-            below.append(f"checked {found.evidence_age_s:.1f} s ago")
+            facts.append(f"checked {found.evidence_age_s:.1f} s ago")
+        if found.duplicated is not None:
+            facts.append(f"duplicated {found.duplicated}")
         if found.subject:
-            below.append(found.subject)
-        text = fitting(below, width - 2)
-        self.say((f" {sentence}", style), (line, ""), (f"\n {text}", "$text-muted"))
+            facts.append(found.subject)
+        head = harmless(found.headline, width)
+        beside = fitting(facts, width - cell_len(head) - 3) if facts else ""
+        lines = wrapped(found.sum, width) or [""]
+        self.say(
+            (f" {head}", _STYLES[found.word]),
+            (f"   {beside}" if beside else "", "$text-muted"),
+            ("".join(f"\n {line}" for line in lines), ""),
+        )
+
+
+def wrapped(total: str, width: int) -> list[str]:
+    """A sum on as many lines as it needs, broken before a plus sign."""
+    lines: list[str] = []
+    for term in total.split(" + "):
+        more = f"{lines[-1]} + {term}" if lines else term
+        if lines and cell_len(more) > width:
+            lines.append(f"+ {term}")
+        else:
+            lines[-1:] = [more]
+    return [harmless(line, width) for line in lines if line]
 
 
 def fitting(words: Sequence[str], width: int) -> str:
-    """As many of `words`, in order, as fit."""
+    """Those of `words`, in order, for which there is room."""
     text = ""
     for word in words:
         more = f"{text} · {word}" if text else word
-        if cell_len(more) > width:
-            break
-        text = more
-    return text or harmless(words[0], width) if words else ""
+        if cell_len(more) <= width:
+            text = more
+    return text
 
 
 class TabLine(Line):
@@ -191,3 +210,9 @@ def duration(seconds: float) -> str:
 def clock(at_s: float) -> str:
     """The time of day, here."""
     return time.strftime("%H:%M:%S", time.localtime(at_s))
+
+
+def short_path(path: Path) -> str:
+    """As a person would write it here."""
+    shown = os.path.relpath(path)
+    return str(path) if shown.startswith("..") else shown

@@ -87,6 +87,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         empty: str = "nothing here",
         marks: bool = False,
         header: bool = True,
+        cursor: bool = True,
     ) -> None:
         super().__init__(id=id)
         self._columns = tuple(columns)
@@ -94,6 +95,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         self.empty = empty
         self._marks = marks
         self._top = 1 if header else 0
+        self._cursor = cursor
         self.rows: Sequence[T] = ()
         self.index = 0
         self.marked: set[str] = set()
@@ -184,8 +186,11 @@ class LineList(ScrollView, Generic[T], can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A click puts the cursor there; one on the cursor opens the row."""
-        index = event.y - self._top + round(self.scroll_offset.y)
-        if event.y < self._top or not 0 <= index < len(self.rows):
+        at = event.get_content_offset(self)
+        if at is None or at.y < self._top:
+            return
+        index = at.y - self._top + round(self.scroll_offset.y)
+        if index >= len(self.rows):
             return
         if index == self.index:
             self.post_message(self.Opened())
@@ -218,16 +223,12 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         style = plain
         if self._key(row) in self.marked:
             style += self.get_component_rich_style("line-list--marked", partial=True)
-        if index == self.index:
+        under_cursor = self._cursor and index == self.index
+        if under_cursor:
             style += self.get_component_rich_style("line-list--cursor", partial=True)
         cells = [_cell(column.cell(row)) for column in self._shown(width)]
-        head = ("▶" if index == self.index else " ") if not self._marks else self._mark(row, index)
+        head = "◆" if self._key(row) in self.marked else "▶" if under_cursor else " "
         return self._strip(cells, width, style, head)
-
-    def _mark(self, row: T, index: int) -> str:
-        if self._key(row) in self.marked:
-            return "◆"
-        return "▶" if index == self.index else " "
 
     def _strip(self, cells: Sequence[tuple[str, str]], width: int, style: Style, head: str = " ") -> Strip:
         shown = self._shown(width)

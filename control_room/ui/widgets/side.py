@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from control_room.tracking.kafka_view import PartitionStatus
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.widgets.chrome import Line, duration
 from control_room.ui.widgets.spark import spark
 
+if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
+    from control_room.tracking.kafka_view import PartitionStatus
 _SPARK: Final = 30
 
 
@@ -76,7 +77,8 @@ def _faults(snapshot: Snapshot) -> Pieces:
     for fault in view.running if view else ():
         left = "until healed" if fault.until_s is None else f"heals in {duration(fault.until_s - time.time())}"
         seen = {True: "✓ seen", False: "✗ not seen", None: "… looking"}[fault.verified]
-        pieces.append((f"! {fault.name} {fault.target}  {seen}, {left}\n", "$text-error"))
+        what = harmless(f"{fault.name} {fault.target}", 24)
+        pieces.append((f"! {what}  {seen}, {left}\n", "$text-error"))
     return _ended(pieces, snapshot.faults.error or "none is open")
 
 
