@@ -249,7 +249,7 @@ async def test_the_palette_offers_the_commands_of_the_view():
         await wait_for(pilot, lambda: len(app.screen_stack) == 2)
         app.screen.query_one(Input).value = "heal all"
         await wait_for(pilot, lambda: "Undo every open fault." in screen_text(app))
-        await pilot.press("down", "enter")
+        await pilot.press("enter")
         await wait_for(pilot, lambda: ("heal", None) in desk.calls)
 
 

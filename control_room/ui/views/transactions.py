@@ -118,16 +118,16 @@ class TransactionsView(View):
                 found.show(self._rows(listing))
             else:
                 found.refresh()
-            found.border_title = self._title(listing)
+            found.border_title = self._title(listing, len(found.rows))
         found.border_subtitle = stale(part).replace("[", "(") or "/ filter · o order · f hold · J jump"
         self._draw_story(found.current)
 
-    def _title(self, listing: Listing) -> str:
+    def _title(self, listing: Listing, shown: int) -> str:
         chosen = str(self.query_now.filter).replace("[", "(") or "state:any"
         held = ""
         if self._held is not None:
             held = f" · HELD, {sum(row.transaction_id not in self._held for row in listing.rows)} new"
-        return f"Transactions {len(listing.rows):,} · {chosen} · {listing.open:,} open · {self.query_now.order}{held}"
+        return f"Transactions {shown:,} · {chosen} · {listing.open:,} open · {self.query_now.order}{held}"
 
     def _rows(self, listing: Listing) -> Sequence[TransactionRow]:
         rows: Sequence[TransactionRow] = listing.rows
