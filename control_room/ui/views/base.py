@@ -26,7 +26,8 @@ class View(Vertical):
     DEFAULT_CSS = """
     View { height: 1fr; }
     View > .trouble { color: $text-error; height: auto; display: none; }
-    View .pane { border: round $primary 60%; border-title-style: bold; }
+    View .pane { border: round $primary 60%; border-title-style: bold; border-title-color: $foreground;
+        border-subtitle-color: $foreground 70%; }
     View .pane:focus-within, View .pane:focus { border: round $accent; }
     """
 

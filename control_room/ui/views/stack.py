@@ -54,9 +54,7 @@ class StackView(View):
             Column("RST", 3, _restarts, right=True),
             Column("CPU", 4, _cpu, right=True),
             Column("MiB", 5, _memory, right=True),
-            Column(
-                "CPU, A MINUTE", 20, lambda member: (spark(member.history, 20, 1.0), "info"), from_width=100
-            ),
+            Column("CPU, A MINUTE", 20, lambda member: (spark(member.history, 20, 1.0), "info"), from_width=100),
             Column("PID", 7, lambda member: str(member.status.pid or "-"), right=True, from_width=110),
         ]
         members: LineList[MemberView] = LineList(

@@ -66,9 +66,9 @@ class TitleLine(Line):
         if faults:
             pieces.append((f"  ! {len(faults)} fault{'s' * (len(faults) != 1)} open", "bold $text-error"))
         if armed:
-            pieces.append(("  ARMED", "bold $text-error reverse"))
+            pieces += [("  ", ""), (" ARMED ", "bold $text-error reverse")]
         if frozen:
-            pieces.append(("  FROZEN: F goes on", "bold $text-accent reverse"))
+            pieces += [("  ", ""), (" FROZEN: F goes on ", "bold $text-accent reverse")]
         if read_only:
             pieces.append(("  read-only", "$text-accent"))
         self.say(*pieces)

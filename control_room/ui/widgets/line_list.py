@@ -224,7 +224,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         if self._key(row) in self.marked:
             style += self.get_component_rich_style("line-list--marked", partial=True)
         under_cursor = self._cursor and index == self.index
-        if under_cursor:
+        if under_cursor and self.has_focus:
             style += self.get_component_rich_style("line-list--cursor", partial=True)
         cells = [_cell(column.cell(row)) for column in self._shown(width)]
         head = "◆" if self._key(row) in self.marked else "▶" if under_cursor else " "

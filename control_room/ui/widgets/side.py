@@ -21,7 +21,10 @@ _SPARK: Final = 30
 class Block(Line):
     """Lines in a frame."""
 
-    DEFAULT_CSS = "Block { height: auto; border: round $primary 60%; border-title-style: bold; }"
+    DEFAULT_CSS = """
+    Block { height: auto; border: round $primary 60%; border-title-style: bold; border-title-color: $foreground;
+        border-subtitle-color: $foreground 70%; }
+    """
 
 
 class Side(Vertical):
