@@ -63,6 +63,8 @@ class Snapshot:
     outbox: Part[OutboxStatus] = _UNASKED
     dispatcher: Part[dict[str, Any]] = _UNASKED
     merchant: Part[MerchantView] = _UNASKED
+    links: Part[dict[str, Any]] = _UNASKED
+    """The proxy of the links, in its own words; empty where the stack has no links."""
     ledger: Part[LedgerView] = _UNASKED
     counts: Part[Arithmetic] = _UNASKED
     """Every payment in Postgres, as Postgres tells it."""
@@ -96,4 +98,5 @@ class Snapshot:
             self.outbox,
             self.dispatcher,
             Part(None if merchant is None else dict(merchant.behaviour), self.merchant.error, self.merchant.age_s),
+            self.links,
         )

@@ -34,7 +34,7 @@ from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
 MIN_INTERVAL_S: Final = 0.25
 """Between two snapshots."""
 PACE_SECONDS: Final = 60
-STATUS_PARTS: Final = ("stack", "members", "kafka", "outbox", "dispatcher", "merchant")
+STATUS_PARTS: Final = ("stack", "members", "kafka", "outbox", "dispatcher", "merchant", "links")
 """What the verb `status` asks for."""
 
 R = TypeVar("R")
@@ -96,6 +96,7 @@ class Watch:
             Collector("members", MemberReader(runtime).read, 2.0),
             Collector("kafka", lambda: kafka.now().read(), 1.0),
             Collector("outbox", lambda: read_outbox(runtime.endpoints().postgres_conninfo), 1.0),
+            Collector("links", lambda: _links(runtime), 1.0),
             Collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),
             Collector("merchant", lambda: _merchant(runtime.endpoints().merchant_url), 1.0),
             Collector("ledger", lambda: ledger.now().read(), 1.0),
@@ -150,6 +151,11 @@ class Watch:
         parts: dict[str, Any] = {name: each.part() for name, each in self._collectors_by_name.items()}
         taken = replace(self._last, number=self._last.number + 1, taken_at_s=time.time(), **parts)
         return replace(taken, pace=self._pace.look(taken, now_s))
+
+
+def _links(runtime: Runtime) -> dict[str, Any]:
+    links = runtime.links()
+    return {} if links is None else dict(links.state())
 
 
 def _merchant(url: str) -> MerchantView:

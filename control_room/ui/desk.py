@@ -27,6 +27,7 @@ from control_room.runs.folders import find_run
 from control_room.runs.prove import judge, prove
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, find, load
+from control_room.scenarios.result import UnavailableScenario
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import NotRunningError, Runtime
 from control_room.tracking.timeline import Timeline, timeline
@@ -201,6 +202,8 @@ class StackDesk:
             narrate=job.tell,
             on_look=lambda arithmetic: _show(job, arithmetic, scenario.load.payments),
         )
+        if isinstance(result, UnavailableScenario):
+            raise RuntimeError(f"{scenario.name} is not available here: {result.why}")
         if not result.passed:
             raise RuntimeError(f"{scenario.name} FAILED: {result.why}")
         return result.run_dir
