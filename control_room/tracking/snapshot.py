@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from control_room.tracking.parts import Part
@@ -80,6 +80,11 @@ class Snapshot:
     def is_up(self) -> bool:
         """Whether a stack was started."""
         return self.stack.ok
+
+    def told(self) -> list[tuple[Any, str]]:
+        """What the sources said, without how old it is: equal for two snapshots between which nothing happened."""
+        parts = (getattr(self, item.name) for item in fields(self))
+        return [(part.value, part.error) for part in parts if isinstance(part, Part)]
 
     def pipeline(self) -> PipelineStatus:
         """The same as the verb `status` shows it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from control_room.ui.desk import Desk
 
 TICK_S: Final = 0.25
+AGES_S: Final = 1.0
+"""How often the screen is drawn where nothing but the time has changed."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
 CONTRAST: Final = Theme(
@@ -118,6 +121,8 @@ class ControlRoom(Deeds, App[int]):
         self.frozen = False
         self.view_name = next(iter(VIEWS))
         self.snapshot = Snapshot()
+        self._told: Any = None
+        self._due_s = 0.0
         for key in dict.fromkeys(each.key for each in self.table):
             self.bind(key, f"press('{key}')", show=False)
 
@@ -169,7 +174,10 @@ class ControlRoom(Deeds, App[int]):
         self._reads.settle()
         if not self.frozen:
             self.snapshot = self.source.snapshot()
-        self.draw()
+        told = (self.snapshot.told(), [(job.state, job.progress, job.lines, job.error) for job in self.jobs.all])
+        if told != self._told or time.monotonic() >= self._due_s:
+            self._told, self._due_s = told, time.monotonic() + AGES_S
+            self.draw()
 
     def draw(self) -> None:
         """Draws what there is."""

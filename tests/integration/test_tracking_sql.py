@@ -10,6 +10,10 @@ from psycopg.conninfo import make_conninfo
 
 from control_room.chaos.journal import Journals
 from control_room.tracking import transactions_sql
+from control_room.tracking.counts import CountsReader
+from control_room.tracking.feed import TransactionFeed
+from control_room.tracking.filter import parse_filter
+from control_room.tracking.listing import Order, Query
 from control_room.tracking.pipeline import read_outbox
 from control_room.tracking.timeline import timeline
 from control_room.tracking.transactions import (
@@ -221,3 +225,44 @@ def seconds(call):
     started = time.monotonic()
     call()
     return time.monotonic() - started
+
+
+def test_the_living_list_sees_what_arrives_what_changes_and_what_commits_late(conninfo, db):
+    old = pay(db, age_s=900, state="retrying", attempts=4)
+    pay(db, age_s=30, state="delivered")
+    feed = TransactionFeed(conninfo)
+    first = feed.read()
+    assert len(first.rows) == first.held == 2
+    assert (first.open, first.oldest_open.transaction_id, first.seen) == (1, old, 0)
+    with psycopg.connect(conninfo) as slow:
+        late = pay(slow, age_s=0.5, state="in-kafka")  # not committed yet, and older than the next one
+        new = pay(db, state="outbox")
+        assert [row.transaction_id for row in feed.read().changed] == [new]
+    again = feed.read()
+    assert [row.transaction_id for row in again.changed] == [late]
+    assert again.seen == 2
+    db.execute("UPDATE deliveries SET state = 'delivered', delivered_at = now() WHERE transaction_id = %s", [old])
+    done = feed.read()
+    assert [(row.transaction_id, row.state) for row in done.changed] == [(old, "delivered")]
+    assert done.oldest_open.transaction_id == late
+    assert feed.read().changed == ()
+    feed.ask(Query(parse_filter("state:open"), Order.OLDEST_OPEN))
+    assert [row.transaction_id for row in feed.read().rows] == [late, new]
+    feed.close()
+
+
+def test_every_payment_in_postgres_is_counted_in_one_place(conninfo, db):
+    for state in ("outbox", "in-kafka", "in-kafka", "retrying", "requeued", "delivered", "dead"):
+        pay(db, state=state)
+    found = CountsReader(conninfo).read().to_json()
+    assert found == {
+        "accepted": 7,
+        "delivered": 1,
+        "outbox": 1,
+        "kafka": 2,
+        "in_flight": 0,
+        "retrying": 1,
+        "requeued": 1,
+        "dead": 1,
+        "unaccounted": 0,
+    }

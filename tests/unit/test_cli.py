@@ -118,3 +118,9 @@ def test_a_replacement_that_cannot_run_starts_nothing(tmp_path, given, sentence)
     assert done.returncode == 2, done.stdout + done.stderr
     assert sentence in " ".join(done.stderr.split())
     assert not (tmp_path / "state").exists()
+
+
+def test_without_a_verb_and_without_a_terminal_it_prints_its_help(tmp_path):
+    done = bruce(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: bruce-control" in done.stdout

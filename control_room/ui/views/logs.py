@@ -40,6 +40,7 @@ class LogsView(View):
         self._words = ""
         self._following = True
         self._drawn: LogView | None = None
+        self._whole = ""
 
     def content(self) -> ComposeResult:
         """The lines."""
@@ -73,7 +74,10 @@ class LogsView(View):
         lines.border_title = f"Logs of {shown} · from {LEVELS[self._level]} on{words}".replace("[", "(")
         gone = f"{view.dropped:,} older lines dropped · " if view.dropped else ""
         current = lines.current
-        self.query_one("#log-whole", Static).update(harmless(current[1].raw, 2000) if current is not None else "")
+        whole = harmless(current[1].raw, 2000) if current is not None else ""
+        if whole != self._whole:
+            self._whole = whole
+            self.query_one("#log-whole", Static).update(whole)
         lines.border_subtitle = stale(part).replace("[", "(") or f"{gone}{len(lines.rows):,} lines · {state}"
 
     def _chosen(self, view: LogView) -> list[Numbered]:

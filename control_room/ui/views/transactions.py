@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import ComposeResult
-from textual.widgets import Static
 
 from control_room.tracking.filter import parse_filter, undelivered_s
 from control_room.tracking.listing import Listing, Order, Query, arranged
@@ -20,7 +19,7 @@ from control_room.tracking.timeline_text import render
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View, stale
-from control_room.ui.widgets.chrome import duration
+from control_room.ui.widgets.chrome import Line, duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
 
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
@@ -100,7 +99,8 @@ class TransactionsView(View):
         )
         found.add_class("pane")
         yield found
-        story = Static("", id="story", classes="pane", markup=False)
+        story = Line(id="story")
+        story.add_class("pane")
         yield story
 
     def draw(self, snapshot: Snapshot) -> None:
@@ -117,7 +117,7 @@ class TransactionsView(View):
                 self._drawn = listing
                 found.show(self._rows(listing))
             else:
-                found.refresh()
+                found.show(found.rows)
             found.border_title = self._title(listing, len(found.rows))
         found.border_subtitle = stale(part).replace("[", "(") or "/ filter · o order · f hold · J jump"
         self._draw_story(found.current)
@@ -236,10 +236,10 @@ class TransactionsView(View):
         self.room.notify(f"{len(rows):,} transactions written to transactions.csv")
 
     def _draw_story(self, row: TransactionRow | None) -> None:
-        place = self.query_one("#story", Static)
+        place = self.query_one("#story", Line)
         if row is None:
             place.border_title = "Story"
-            place.update("")
+            place.say(("", ""))
             return
         now_s = time.monotonic()
         if row.transaction_id != self._story_for:
@@ -259,22 +259,22 @@ class TransactionsView(View):
         place.border_subtitle = "enter whole story · y copy id"
         height = max(1, place.size.height)
         lines = render(self._story)[1:] if self._story is not None else [_summary(row)]
-        place.update(
-            "\n".join(
-                lines
-                if len(lines) <= height
-                else [
-                    *lines[: height // 2 - 1],
-                    f"  … {len(lines) - height + 2} more: enter",
-                    *lines[len(lines) - height + height // 2 :],
-                ]
-            )
-        )
+        place.say(("\n".join(shortened(lines, height)), ""))
 
     def _told(self, story: Any) -> None:
         if story is not None and story.transaction_id == self._story_for:
             self._story = story
             self._draw_story(self.query_one("#transactions-list", LineList).current)
+
+
+def shortened(lines: Sequence[str], height: int) -> list[str]:
+    """As many lines as there is room for: the first and the last, and how many are between."""
+    if len(lines) <= height:
+        return list(lines)
+    first = max(0, height // 2 - 1)
+    last = max(0, height - first - 1)
+    left_out = len(lines) - first - last
+    return [*lines[:first], f"  … {left_out} more: enter", *lines[len(lines) - last :]]
 
 
 def _summary(row: TransactionRow) -> str:

@@ -39,9 +39,16 @@ class Line(Static):
 
     def say(self, *pieces: tuple[str, str]) -> None:
         """Replaces the text by pieces of text and style."""
-        if pieces != self._drawn:
-            self._drawn = pieces
-            self.update(Content.assemble(*((_plain(text), style) for text, style in pieces if text)))
+        if pieces == self._drawn:
+            return
+        before, self._drawn = self._drawn, pieces
+        content = Content.assemble(*((_plain(text), style) for text, style in pieces if text))
+        # As many lines as before take the same room: a new layout of the whole screen costs ten times the drawing.
+        self.update(content, layout=_lines(before) != _lines(pieces))
+
+
+def _lines(pieces: Sequence[tuple[str, str]]) -> int:
+    return sum(text.count("\n") for text, _ in pieces) if pieces else -1
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ Rows are values, replaced whole; the cursor stays on its row by the row's key, o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, TypeVar
@@ -25,6 +26,8 @@ T = TypeVar("T")
 TONES: Final = ("good", "warn", "bad", "info", "dim")
 Cell = str | tuple[str, str]
 """Text, or text and one of TONES."""
+REDRAW_S: Final = 1.0
+"""How often rows that did not change are drawn again, for ages and countdowns."""
 _MAX_CELL_CHARS: Final = 400
 
 
@@ -97,6 +100,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         self._top = 1 if header else 0
         self._cursor = cursor
         self.rows: Sequence[T] = ()
+        self._fresh_until_s = 0.0
         self.index = 0
         self.marked: set[str] = set()
         self.at_top = True
@@ -116,6 +120,9 @@ class LineList(ScrollView, Generic[T], can_focus=True):
 
     def show(self, rows: Sequence[T], *, stay_on_row: bool = True) -> None:
         """Replaces the rows. The cursor stays on its row where `stay_on_row` and the row is still there."""
+        if rows is self.rows and time.monotonic() < self._fresh_until_s:
+            return
+        self._fresh_until_s = time.monotonic() + REDRAW_S
         before = self.current
         self.rows = rows
         if before is not None and stay_on_row and not (self.at_top and self.index == 0):
