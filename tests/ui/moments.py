@@ -29,6 +29,7 @@ ENDPOINTS = Endpoints(
     kafka_bootstrap="127.0.0.1:19092",
     kafka_ports={},
     kafka_topic="payment-webhooks",
+    kafka_group="bruce-dispatcher",
     postgres_conninfo="",
     metrics_urls={},
     dispatcher_status_url="http://127.0.0.1:9102/status",
