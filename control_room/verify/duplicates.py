@@ -14,11 +14,13 @@ round and attempt (`att`) tell what kind of repetition it is; the fault log tell
 6. the same record after a delivery whose 2xx the merchant cut off on purpose (the ledger's `ans` says so): the
    dispatcher cannot have had it: `answer-lost`, a fact;
 7. the same record while the dispatcher was killed, crashed, frozen or restarted between the two: `dispatcher-ended`;
-8. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
+8. the same record, same round, an earlier attempt, within 2 s: it was given up while it waited at the merchant, and
+   the next one overtook it: `arrived-late`. A process that ended is not back so soon, so this cannot hide its end;
+9. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
    infer: `answer-lost`;
-9. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two: the
+10. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two: the
    partitions moved: `partitions-moved`;
-10. anything else: `unexplained`.
+11. anything else: `unexplained`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ from control_room.verify.history import Arrival, History
 CUT: Final = "cut"
 CLOCK_SLACK_S: Final = 1.0
 """A fault is announced a moment before it is applied, and a 2xx may be written a moment before its answer leaves."""
+
+OVERTAKEN_S: Final = 2.0
+"""Between an attempt and an earlier one that it overtook at the merchant; see rule 8."""
 
 
 class Cause(StrEnum):
@@ -51,7 +56,7 @@ class Cause(StrEnum):
 
 WORDS: Final = {
     Cause.ANSWER_LOST: "redelivered after the answer was lost",
-    Cause.ARRIVED_LATE: "kept by a faulted link, and overtaken by a later attempt",
+    Cause.ARRIVED_LATE: "given up, kept by the link or the merchant, and overtaken by a later attempt",
     Cause.DISPATCHER_ENDED: "redelivered after the dispatcher ended between the 2xx and its commit",
     Cause.PARTITIONS_MOVED: "redelivered after a fault on a broker, or on the link to it, moved the partitions",
     Cause.PUBLISHED_TWICE: "published twice",
@@ -85,6 +90,8 @@ def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:
         return Cause.ANSWER_LOST
     if any(fault.hits("dispatcher") for fault in between):
         return Cause.DISPATCHER_ENDED
+    if after[0] == before[0] and after < before and later.at - earlier.at < OVERTAKEN_S:
+        return Cause.ARRIVED_LATE
     if after[0] == before[0] and after[1] > before[1]:
         return Cause.ANSWER_LOST
     if any(fault.hits("kafka") or fault.on_link("dispatcher", "kafka") for fault in between):
