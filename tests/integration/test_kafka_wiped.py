@@ -148,7 +148,8 @@ def test_topics_that_vanish_in_the_same_cluster_come_back_by_themselves(pipeline
     pipeline.merchant("outage")
     ids = pipeline.pay(30)
     pipeline.until_published(ids)
-    for future in make_admin(settings, "tests").delete_topics([settings.kafka_topic, settings.dead_topic]).values():
+    admin = make_admin(settings, "tests")  # kept until the answers are there
+    for future in admin.delete_topics([settings.kafka_topic, settings.dead_topic]).values():
         future.result(20)
     until(lambda: pipeline.published(ids) < len(ids), WAIT_S, "rows that are put back")
     pipeline.merchant("normal")
