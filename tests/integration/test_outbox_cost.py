@@ -47,7 +47,7 @@ class Session:
     def claim_and_mark(self):
         """The plans of one claim and of the marking of what it claimed."""
         self._connection.execute(PAY, {"rows": BATCH})
-        claimed = self.explain(leases._CLAIM, [5.0, BATCH, "tests", 30.0])
+        claimed = self.explain(leases._CLAIM, [5.0, 300.0, BATCH, "tests", 30.0])
         query = "SELECT transaction_id::text FROM outbox_events WHERE claimed_by = 'tests' AND published_at IS NULL"
         ids = sorted(row[0] for row in self._connection.execute(query).fetchall())
         assert len(ids) == BATCH
