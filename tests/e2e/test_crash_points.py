@@ -6,7 +6,7 @@ import pytest
 
 from services.common.crash import POINTS
 from tests.e2e.conftest import wait_for
-from tests.e2e.test_replay_proven import proven, replay_under_way
+from tests.e2e.test_replay_proven import EVENTS, proven, replay_under_way
 
 
 def die_at(bruce, run, point):
@@ -35,12 +35,13 @@ def die_in_a_requeue(bruce, run, point):
 
 @pytest.mark.parametrize("point", POINTS)
 def test_dying_at_a_crash_point_under_load_loses_nothing(calm, point):
-    replay, run = replay_under_way(calm)
+    events = 4 * EVENTS if point.startswith("publisher.") else EVENTS  # two points one after the other need traffic
+    replay, run = replay_under_way(calm, events=events)
     die = die_in_the_publisher if point.startswith("publisher.") else die_at
     died = (die_in_a_requeue if point == "dispatcher.requeue-unreported" else die)(calm, run, point)
     out, err = replay.communicate(timeout=120)
     assert replay.returncode == 0, out + err
-    verdict = proven(calm, run)
+    verdict = proven(calm, run, events)
     assert died["ok"], died
     assert died["facts"]["exit_code"] == POINTS[point].exit_code
     assert died["facts"]["new_process"]

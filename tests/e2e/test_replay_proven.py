@@ -8,18 +8,18 @@ from tests.e2e.conftest import wait_for
 EVENTS = 240
 
 
-def replay_under_way(bruce, *options):
+def replay_under_way(bruce, *options, events=EVENTS):
     """A replay in the background, once a quarter of it has left; with the run's folder."""
     runs = bruce.state / "runs"
     before = set(runs.iterdir()) if runs.exists() else set()
-    replay = bruce.start("replay", "--max", str(EVENTS), "--rate", "30", "--ids", "fresh", "--json", *options)
+    replay = bruce.start("replay", "--max", str(events), "--rate", "30", "--ids", "fresh", "--json", *options)
     (run,) = wait_for(lambda: runs.exists() and set(runs.iterdir()) - before, 20, "a run folder")
     log = run / "operations.jsonl"
     wait_for(lambda: log.exists() and log.read_bytes().count(b'"invoke"') >= EVENTS // 4, 30, "a quarter sent")
     return replay, run
 
 
-def proven(bruce, run):
+def proven(bruce, run, events=EVENTS):
     verdict = json.loads(bruce.run("verify", str(run), "--deadline", "150", "--json", expect=None).stdout)
     assert verdict["verdict"] == "proven", json.dumps(verdict, indent=1)
     classes = verdict["classes"]
@@ -31,7 +31,7 @@ def proven(bruce, run):
         "corrupt": 0,
         "bad-signature": 0,
     }
-    assert verdict["arithmetic"]["accepted"] == EVENTS
+    assert verdict["arithmetic"]["accepted"] == events
     return verdict
 
 
