@@ -16,6 +16,7 @@ from control_room.chaos.journal import journal_paths
 from control_room.chaos.open_faults import open_faults
 from control_room.chaos.overdue import injector
 from control_room.replay.options import ReplayOptions, new_seed
+from control_room.replay.run_folder import RunFolder
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
 from control_room.runs.behaviour import failure_rate
@@ -73,27 +74,12 @@ def run_scenario(
     if why:
         narrate(f"{UNAVAILABLE}: {scenario.name}: {why}")
         return UnavailableScenario(scenario, why)
-    load, chosen = scenario.load, new_seed() if seed is None else seed
-    options = ReplayOptions(
-        source,
-        max_payments=load.payments,
-        rate_per_s=load.rate,
-        repeat=_repeats(source, load.payments),
-        ids="fresh",
-        # Not the scenario's: the same ids again would be duplicates of what was delivered before, and prove nothing.
-        seed=new_seed(),
-    )
-    plan = {
-        "scenario": scenario.name,
-        "scenario_seed": chosen,
-        "faults_planned": scenario.faults_planned,
-        "steps": _words(scenario),
-    }
-    folder = begin_run(runtime.endpoints(), options, state_dir / "runs", plan)
+    chosen = new_seed() if seed is None else seed
+    folder = _begin(runtime, state_dir, source, scenario, chosen)
     narrate(f"run {folder.run_id}, seed {chosen}: {scenario.name}: {scenario.proves}")
     own = [state_dir / "faults.jsonl"]  # what the merchant does from the start is no fault of this run
     with (
-        failure_rate(runtime, load.failure_rate, own),
+        failure_rate(runtime, scenario.load.failure_rate, own),
         RunFollower(runtime.endpoints(), folder.path) as follower,
     ):
         journals = journal_paths(state_dir, [folder.path])
@@ -117,6 +103,27 @@ def run_scenario(
             follower=follower,
         )
     return ScenarioResult(scenario, chosen, folder.path, verdict, outcomes, measured(verdict, summary))
+
+
+def _begin(runtime: Runtime, state_dir: Path, source: Path, scenario: Scenario, seed: int) -> RunFolder:
+    """The run's folder, with what is planned. Raises ReplayError, SourceError (of tracking)."""
+    load = scenario.load
+    options = ReplayOptions(
+        source,
+        max_payments=load.payments,
+        rate_per_s=load.rate,
+        repeat=_repeats(source, load.payments),
+        ids="fresh",
+        # Not the scenario's: the same ids again would be duplicates of what was delivered before, and prove nothing.
+        seed=new_seed(),
+    )
+    plan = {
+        "scenario": scenario.name,
+        "scenario_seed": seed,
+        "faults_planned": scenario.faults_planned,
+        "steps": _words(scenario),
+    }
+    return begin_run(runtime.endpoints(), options, state_dir / "runs", plan)
 
 
 def _repeats(source: Path, payments: int) -> int:
