@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
+import select
 import signal
-import threading
+import time
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
 from types import FrameType
 
 log = logging.getLogger(__name__)
@@ -15,31 +20,57 @@ _MANY_FILES = 65_536
 
 
 class StopFlag:
-    """Set by the first SIGTERM or SIGINT; a second one changes nothing, so impatience never cuts a drain short."""
+    """Set by the first SIGTERM or SIGINT; a second one changes nothing, so impatience never cuts a drain short.
+
+    Not a `threading.Event`: its lock is not reentrant, and a signal that comes while the main thread is just beginning
+    to wait would have the handler wait for that lock, which the same thread holds, for ever. A pipe instead, which the
+    interpreter itself writes to when the signal comes (`signal.set_wakeup_fd`): no moment is too early or too late.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._asked = False
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
+        weakref.finalize(self, _close, self._read_end, self._write_end)
 
-    def install(self) -> None:
-        """Catches the signals. Call from the main thread; the handler only sets the flag."""
-        for number in _SIGNALS:
+    def install(self, numbers: Iterable[signal.Signals] = _SIGNALS) -> None:
+        """Catches the signals `numbers`. Call from the main thread; the handler only sets the flag."""
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in numbers:
             signal.signal(number, self._caught)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._event.set()
+        self.set()
 
     def set(self) -> None:
-        """Asks for the end, as a signal would."""
-        self._event.set()
+        """Asks for the end, as a signal would. From any thread, and from a signal's handler."""
+        self._asked = True
+        with suppress(BlockingIOError):  # so many wake-ups lie in the pipe already that one more would not fit
+            os.write(self._write_end, b"!")
 
     def is_set(self) -> bool:
         """Whether the end was asked for."""
-        return self._event.is_set()
+        return self._asked
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits until the end is asked for or the time is over; whether it was asked for."""
-        return self._event.wait(timeout_s)
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._asked:
+            left_s = None if end_s is None else max(0.0, end_s - time.monotonic())
+            readable, _, _ = select.select([self._read_end], [], [], left_s)
+            if not readable:
+                break
+            if not self._asked:  # another signal's wake-up, or ours a moment before its handler
+                with suppress(BlockingIOError):
+                    os.read(self._read_end, 64)
+        return self._asked
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def stop_event(loop: asyncio.AbstractEventLoop) -> asyncio.Event:

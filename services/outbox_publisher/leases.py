@@ -29,10 +29,13 @@ WITH due AS (
  RETURNING o.transaction_id, due.taken_over
 )
 SELECT c.transaction_id::text, p.canonical, (extract(epoch FROM p.accepted_at) * 1000)::bigint, c.taken_over
-  FROM claimed c JOIN payments p USING (transaction_id)
+  FROM claimed c
+ CROSS JOIN LATERAL (SELECT canonical, accepted_at FROM payments WHERE transaction_id = c.transaction_id LIMIT 1) p
 """
 """Locks only the rows it takes and passes over locked ones, so publishers never wait for each other or for a marking.
 Always from the front of the partial index, never from a remembered place: ids commit out of order.
+The limit within LATERAL makes the planner look each payment up: where statistics take `payments` for empty (it was
+looked at while one transaction filled it) it read the whole table instead, 6 s for 500 of 100,000 rows.
 What lies in the future (a row made then, a lease of many times our own) was written before the server's clock was set
 back: it is due now, not when that time comes."""
 _FURTHEST_LEASES: Final = 10
