@@ -11,7 +11,7 @@ import re
 import time
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from services.common.settings import KafkaSettings
@@ -122,6 +122,18 @@ def make_admin(settings: KafkaSettings, client_id: str) -> AdminClient:
 def cluster_id_of(metadata: Any) -> str:
     """The id of the cluster that gave this metadata; empty where it does not say."""
     return str(metadata.cluster_id or "")
+
+
+def topic_id_of(admin: AdminClient, topic: str, timeout_s: float) -> str:
+    """The topic's own id, as Kafka's tools show it: a topic that was deleted and made again has another one.
+
+    Offsets mean something only together with it.
+
+    Raises:
+        KafkaException, TimeoutError: Kafka did not answer within `timeout_s`, or there is no such topic.
+    """
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
+    return str(asked[topic].result(timeout_s).topic_id)
 
 
 def ensure_topics(settings: KafkaSettings, client_id: str, *, timeout_s: float = 30.0) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from services.common import bitmap
 from services.common.kafka import is_fatal
 from services.dispatcher.metrics import STALE
 from services.dispatcher.record import Position
@@ -56,8 +57,9 @@ class Assignment:
 class Assignments:
     """The partitions of this member. Used by the consumer thread alone."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, topic_id: str) -> None:
         self._topic = topic
+        self._topic_id = topic_id
         self._by_partition: dict[int, Assignment] = {}
         self._epoch = 0
         self.changes = 0
@@ -88,6 +90,7 @@ class Assignments:
         """Takes `partitions` inside the rebalance callback, each from its committed offset and bitmap.
 
         Offset and bitmap come from one answer, and reading starts exactly there: nothing between the two can differ.
+        A commit on a topic that was deleted and made again since says nothing: all of the new one is read.
         Waits for Kafka's answer as long as it takes (heartbeats go on in the client's own thread).
         """
         self.changes += 1
@@ -96,7 +99,9 @@ class Assignments:
         starts = []
         for entry in committed:
             self._epoch += 1
-            known = entry.offset >= 0
+            known = entry.offset >= 0 and bitmap.topic_id_in(entry.metadata) in ("", self._topic_id)
+            if entry.offset >= 0 and not known:
+                log.warning("the topic was made anew: partition=%d is read from its beginning", entry.partition)
             tracker = OffsetTracker(entry.offset, entry.metadata) if known else OffsetTracker()
             self._by_partition[entry.partition] = Assignment(self._epoch, tracker)
             start = entry.offset if known else OFFSET_BEGINNING

@@ -7,12 +7,12 @@ keeping, since the outbox-publisher publishes again what was not delivered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from services.common.kafka import cluster_id_of, make_admin
-from services.common.settings import KafkaSettings
+from services.common.kafka import cluster_id_of
 
 INTERVAL_S: Final = 3.0
 """Between two looks."""
@@ -22,30 +22,24 @@ GONE_LOOKS: Final = 2
 """So many looks in a row must find no topic: a broker that has just started may not have heard of it."""
 
 
-_BITS_64: Final = 2**64 - 1
-
-
-def instance_id(settings: KafkaSettings, member: str, timeout_s: float) -> str:
+def instance_id(member: str, topic_id: str) -> str:
     """The static member's name in the group: the member's own, and the id of the topic as it is now.
 
     A static member that comes back within its session keeps its partitions without a rebalance. A consumer that was
     in the group while there was no topic has none, and the process after it would keep none, for ever.
-
-    Raises:
-        KafkaException, TimeoutError: Kafka did not answer.
     """
-    admin = make_admin(settings, member)  # kept until the answer is there
-    asked = admin.describe_topics(TopicCollection([settings.kafka_topic]), request_timeout=timeout_s)
-    topic = asked[settings.kafka_topic].result(timeout_s).topic_id
-    high, low = topic.get_most_significant_bits() & _BITS_64, topic.get_least_significant_bits() & _BITS_64
-    return f"{member}.{high:016x}{low:016x}"
+    return f"{member}.{topic_id}"
 
 
 class ClusterWatch:
     """Looks at the cluster's id and at the topic now and then."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, topic_id: str, ask_topic_id: Callable[[float], str]) -> None:
+        """`topic_id` is the topic's as this process began; `ask_topic_id` asks for it as it is, within the seconds
+        given, and raises KafkaException or TimeoutError."""
+        self.topic_id = topic_id
         self._topic = topic
+        self._ask_topic_id = ask_topic_id
         self._cluster_id = ""
         self._missed = 0
         self._next_s = 0.0
@@ -68,4 +62,14 @@ class ClusterWatch:
         self._missed = self._missed + 1 if gone else 0
         if self._missed >= GONE_LOOKS:
             return f"the topic {self._topic} is gone: beginning anew, which makes it"
-        return None
+        return None if gone else self._another_topic()
+
+    def _another_topic(self) -> str | None:
+        """A sentence where the name belongs to another topic now: positions in the old one would skip its records."""
+        try:
+            topic_id = self._ask_topic_id(TIMEOUT_S)
+        except (KafkaException, TimeoutError):
+            return None
+        if topic_id == self.topic_id:
+            return None
+        return f"the topic {self._topic} was deleted and made again (id {topic_id}): beginning anew"

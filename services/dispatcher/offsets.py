@@ -22,8 +22,9 @@ _FAILED = COMMITS.labels("failed")
 class Committer:
     """Commits what changed, one commit under way at a time."""
 
-    def __init__(self, topic: str, assignments: Assignments, interval_s: float) -> None:
+    def __init__(self, topic: str, topic_id: str, assignments: Assignments, interval_s: float) -> None:
         self._topic = topic
+        self._topic_id = topic_id
         self._assignments = assignments
         self._interval_s = interval_s
         self._next_s = 0.0
@@ -109,7 +110,7 @@ class Committer:
             if base is None:
                 continue
             assignment.dirty = False
-            offsets.append(TopicPartition(self._topic, partition, base, assignment.tracker.metadata()))
+            offsets.append(TopicPartition(self._topic, partition, base, assignment.tracker.metadata(self._topic_id)))
         return offsets
 
     def _forget_sent(self) -> None:

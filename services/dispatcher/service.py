@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
-from services.common.kafka import TopicError, ensure_topics, make_consumer, make_producer
+from services.common.kafka import TopicError, ensure_topics, make_admin, make_consumer, make_producer, topic_id_of
 from services.common.lifecycle import stop_event
 from services.common.schema import migrate
 from services.dispatcher import status
-from services.dispatcher.cluster import instance_id
+from services.dispatcher.cluster import ClusterWatch, instance_id
 from services.dispatcher.deliver import AiohttpDeliverer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
@@ -85,7 +86,8 @@ class Service:
         self._verdict: asyncio.Future[str] = self._loop.create_future()
         self._dispatch: Dispatch | None = None
         self._source: Source | None = None
-        self._instance_id = settings.member_name
+        self._admin: AdminClient | None = None
+        self._topic_id = ""
 
     async def run(self) -> int:
         """Works until a signal (0) or something fatal (1)."""
@@ -125,9 +127,7 @@ class Service:
             try:
                 await asyncio.to_thread(migrate, settings.conninfo)
                 await asyncio.to_thread(ensure_topics, settings, settings.member_name, timeout_s=TOPICS_TIMEOUT_S)
-                self._instance_id = await asyncio.to_thread(
-                    instance_id, settings, settings.member_name, TOPICS_TIMEOUT_S
-                )
+                self._topic_id = await asyncio.to_thread(self._ask_topic_id, TOPICS_TIMEOUT_S)
                 return
             except TopicError as error:
                 raise FatalError(str(error)) from error
@@ -138,6 +138,12 @@ class Service:
             except psycopg.Error as error:
                 raise FatalError(f"the schema cannot be made: {' '.join(str(error).split())}") from error
             await asyncio.sleep(RETRY_S)
+
+    def _ask_topic_id(self, timeout_s: float) -> str:
+        """From one thread at a time: first the preparation's, then the consumer's."""
+        settings = self._settings
+        self._admin = self._admin or make_admin(settings, settings.member_name)
+        return topic_id_of(self._admin, settings.kafka_topic, timeout_s)
 
     def _fatal(self, sentence: str) -> None:
         if not self._verdict.done():
@@ -211,7 +217,7 @@ class Service:
                 settings,
                 settings.member_name,
                 group_id=settings.kafka_group_id,
-                group_instance_id=self._instance_id,
+                group_instance_id=instance_id(settings.member_name, self._topic_id),
                 session_timeout_ms=int(settings.group_session_timeout_sec * 1000),
                 heartbeat_interval_ms=int(settings.group_session_timeout_sec * 1000 / 4),
                 # Little is fetched ahead: what the loop has not taken yet only costs memory, and is lost by a pause.
@@ -231,6 +237,7 @@ class Service:
             max_window=settings.max_window,
             commit_interval_s=settings.commit_interval_sec,
             watchdog=Watchdog(settings.kafka_topic, intake, _stall_exit_s(settings)),
+            cluster=ClusterWatch(settings.kafka_topic, self._topic_id, self._ask_topic_id),
         )
 
     def _recorded(self, positions: list[Position]) -> None:

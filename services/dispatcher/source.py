@@ -66,6 +66,7 @@ class Source:
         max_window: int,
         commit_interval_s: float,
         watchdog: Watchdog,
+        cluster: ClusterWatch,
     ) -> None:
         """`make` makes the consumer, given its error callback and its commit callback."""
         self._make = make
@@ -73,9 +74,9 @@ class Source:
         self._intake = intake
         self._sink = sink
         self._watchdog = watchdog
-        self._cluster = ClusterWatch(topic)
-        self._assignments = Assignments(topic)
-        self._commits = Committer(topic, self._assignments, commit_interval_s)
+        self._cluster = cluster
+        self._assignments = Assignments(topic, cluster.topic_id)
+        self._commits = Committer(topic, cluster.topic_id, self._assignments, commit_interval_s)
         self._flow = Flow(topic, self._assignments, intake, max_window)
         self._completed: deque[list[Position]] = deque()
         self._finish_by_s: float | None = None

@@ -71,9 +71,9 @@ class OffsetTracker:
             if offset == self._base:
                 self._advance()
 
-    def metadata(self) -> str:
-        """The text for the commit at `base`: which offsets above it are complete."""
-        return bitmap.encode(bytes(self._bits[(self._base >> 3) - (self._origin >> 3) :]))
+    def metadata(self, topic_id: str = "") -> str:
+        """The text for the commit at `base`: of which topic it is, and which offsets above it are complete."""
+        return bitmap.encode(bytes(self._bits[(self._base >> 3) - (self._origin >> 3) :]), topic_id)
 
     def open_offsets(self) -> list[int]:
         """Offsets added and not complete, in order. For tests and diagnosis: costs time in proportion to `span`."""

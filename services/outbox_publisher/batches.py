@@ -35,8 +35,8 @@ _PUT_BACK: Final = """
 """
 """Locks rows in the order of their ids, as a marking does. Each comes to Kafka once more: that explains a duplicate."""
 
-_OTHER_CLUSTER: Final = f"""
-WITH taken AS MATERIALIZED ({_FRONT.format(condition="cluster_id < %b OR cluster_id > %b")}
+_GONE_LOG: Final = f"""
+WITH taken AS MATERIALIZED ({_FRONT.format(condition="cluster_id < %b OR cluster_id > %b OR number <= %b")}
 ), forgotten AS (
     DELETE FROM published_batches b USING taken t WHERE b.number = t.number RETURNING b.transaction_ids
 ), gone AS MATERIALIZED (
@@ -48,7 +48,7 @@ WITH taken AS MATERIALIZED ({_FRONT.format(condition="cluster_id < %b OR cluster
 ), back AS ({_PUT_BACK})
 SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM back)
 """
-"""Re-queued and retried rows too: their records went with the old cluster as well. Only batches that this statement
+"""Re-queued and retried rows too: their records went with the old log as well. Only batches that this statement
 itself deletes count, so of two publishers one puts a row back. Batch and rows change together or not at all."""
 
 _BEYOND_END: Final = f"""
@@ -104,6 +104,19 @@ SELECT (SELECT max(number) FROM looked), (SELECT count(*) FROM settled)
 """A delivery is final, so it does not matter who looked when. The place to go on from is no cursor over a queue: it
 starts again from the front."""
 
+_NOTE_TOPIC: Final = """
+WITH changed AS (
+    UPDATE published_topic
+       SET topic_id = %b,
+           gone_to = CASE WHEN topic_id IS NULL THEN 0
+                          ELSE (SELECT coalesce(max(number), 0) FROM published_batches) END
+     WHERE topic_id IS DISTINCT FROM %b
+ RETURNING gone_to
+)
+SELECT coalesce((SELECT gone_to FROM changed), (SELECT gone_to FROM published_topic))
+"""
+"""The first id ever noted is that of the topic that everything went to."""
+
 _NEWEST: Final = "SELECT coalesce(max(number), 0) FROM published_batches"
 
 _BACKFILL: Final = """
@@ -150,10 +163,20 @@ def newest(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def put_back_of_other_clusters(connection: Connection, cluster_id: str, *, limit: int) -> PutBack:
-    """Puts back rows that went to another cluster than `cluster_id`, which is the one that answers now."""
-    parameters = [cluster_id, cluster_id, limit]
-    return _put_back(connection, _OTHER_CLUSTER, parameters)
+def note_topic(connection: Connection, topic_id: str) -> int:
+    """Notes that the payments' topic has this id now.
+
+    The number up to which batches are of a topic that has gone: the newest there was when the present one was first
+    seen. Some of them may be of the new one already: those rows go out twice, none is left out. Raises psycopg.Error.
+    """
+    row = connection.execute(_NOTE_TOPIC, [topic_id, topic_id]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def put_back_of_gone_logs(connection: Connection, cluster_id: str, *, gone_to: int = 0, limit: int) -> PutBack:
+    """Puts back rows that went to another cluster than `cluster_id`, which is the one that answers now, and those of
+    batches up to the number `gone_to`. Raises psycopg.Error."""
+    return _put_back(connection, _GONE_LOG, [cluster_id, cluster_id, gone_to, limit])
 
 
 def put_back_beyond(

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from services.common.kafka import cluster_id_of, ensure_topics, make_admin
+from services.common.kafka import cluster_id_of, ensure_topics, make_admin, topic_id_of
 from services.common.settings import KafkaSettings
 
 _ASK_TIMEOUT_S: Final = 1.0
@@ -27,6 +27,8 @@ class Seen(NamedTuple):
     """Of the payments' topic; none where it does not exist."""
     complete: bool
     """Whether both topics exist."""
+    topic_id: str
+    """The payments' topic's own; empty where it does not exist, or was not told."""
 
 
 class Cluster:
@@ -53,7 +55,14 @@ class Cluster:
             cluster_id,
             tuple(sorted(here.partitions)) if here is not None else (),
             all(name in topics and topics[name].partitions for name in wanted),
+            self._topic_id() if here is not None else "",
         )
+
+    def _topic_id(self) -> str:
+        try:
+            return topic_id_of(self._admin, self._settings.kafka_topic, _ASK_TIMEOUT_S)
+        except (KafkaException, TimeoutError):
+            return ""
 
     def make_topics(self) -> bool:
         """Makes the topics that are missing; False where Kafka cannot yet. Raises TopicError."""

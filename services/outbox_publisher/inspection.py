@@ -1,8 +1,8 @@
 """Now and then: does Kafka still hold what was published? Rows whose records are gone are put back, and go out again.
 
-Gone are all records of another cluster than the one that answers (Kafka was made anew), and those at offsets that their
-partition does not have: beyond its end (an unclean loss) or below its start (retention). Topics that are missing are
-made on the way.
+Gone are all records of another cluster than the one that answers (Kafka was made anew), those of a topic that was
+deleted and made again, and those at offsets that their partition does not have: beyond its end (an unclean loss) or
+below its start (retention). Topics that are missing are made on the way.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ class Inspection:
         self._looked_s = 0.0
         self._settled_to = 0
         self._backfilled = False
+        self._topic_id = ""
+        self._gone_to = 0
+        """Up to this number, batches are of a topic that has gone."""
         self._rows: dict[str, int] = {}
         """Rows put back and not told yet, by reason."""
 
@@ -76,9 +79,11 @@ class Inspection:
 
     def _compare(self, seen: Seen) -> None:
         until_s = time.monotonic() + _SLICE_S
-        done = self._put_back(
-            "cluster", until_s, partial(batches.put_back_of_other_clusters, cluster_id=seen.cluster_id)
-        )
+        if seen.topic_id and seen.topic_id != self._topic_id:
+            self._gone_to = self._run(partial(batches.note_topic, topic_id=seen.topic_id))
+            self._topic_id = seen.topic_id
+        gone = partial(batches.put_back_of_gone_logs, cluster_id=seen.cluster_id, gone_to=self._gone_to)
+        done = self._put_back("log", until_s, gone)
         done = done and self._compare_offsets(seen, until_s)
         if not done:
             self._look_at_s = 0.0  # more is to be put back: go on in the next round
@@ -133,6 +138,6 @@ class Inspection:
 
 
 _WORDS: Final = {
-    "cluster": "rows published to a Kafka that is gone, and not delivered, are published again rows=%d cluster=%s",
+    "log": "rows published to a Kafka or topic that is gone, and not delivered, are published again rows=%d cluster=%s",
     "offset": "rows whose record is gone from Kafka, and not delivered, are published again rows=%d cluster=%s",
 }

@@ -71,7 +71,7 @@ class Outbox:
     def put_back(self, cluster="new", limit=2000):
         done, rows = batches.PutBack(1, 0), 0
         while done.batches:
-            done = self.run(batches.put_back_of_other_clusters, cluster, limit=limit)
+            done = self.run(batches.put_back_of_gone_logs, cluster, limit=limit)
             rows += done.rows
         return rows
 
@@ -144,8 +144,8 @@ def test_publishers_that_put_back_at_once_put_each_row_back_once(outbox, postgre
 def test_each_statement_is_bounded_and_takes_one_batch_at_least(outbox):
     for _ in range(4):
         outbox.publish(30)
-    assert outbox.run(batches.put_back_of_other_clusters, "new", limit=1) == (1, 30)
-    assert outbox.run(batches.put_back_of_other_clusters, "new", limit=31) == (2, 60)
+    assert outbox.run(batches.put_back_of_gone_logs, "new", limit=1) == (1, 30)
+    assert outbox.run(batches.put_back_of_gone_logs, "new", limit=31) == (2, 60)
 
 
 def test_batches_are_forgotten_when_all_of_them_arrived_and_thinned_before(outbox):

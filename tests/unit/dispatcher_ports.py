@@ -149,6 +149,7 @@ class Log:
         self.on_commit = None
         self.refuse_commits = 0
         self.cluster_id, self.looks, self.topic_gone, self.gone_told = "one", 0, False, 0
+        self.topic_id = "T"
         self.extra = None
         """A message that the next poll brings before any other."""
         self._reports = deque()

@@ -52,7 +52,7 @@ class World:
         monkeypatch.setattr("services.dispatcher.watchdog.time.monotonic", lambda: self.now_s)
         self.intake = Intake(capacity=10, capacity_bytes=1000)
         self.log = Log({0: dict.fromkeys(range(10), (b"k", b"v"))}, {0: (0, "")})
-        self.assignments = Assignments("t")
+        self.assignments = Assignments("t", "T")
         self.log.subscribe(["t"], lambda c, p: self.assignments.assign(c, p, lambda: False), None, None)
         self.log.rebalance("assign", 0)
         self.flow = Flow("t", self.assignments, self.intake, 100)

@@ -6,6 +6,8 @@ import uuid
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from services.common.bitmap import topic_id_in
+from services.dispatcher.cluster import ClusterWatch
 from services.dispatcher.intake import Intake
 from services.dispatcher.record import Record
 from services.dispatcher.source import Source
@@ -44,6 +46,7 @@ class World:
         self.source = Source(
             self._make, "t", self.intake, self.sink,
             max_window=limits.get("max_window", 24_000), commit_interval_s=0.01, watchdog=watchdog,
+            cluster=ClusterWatch("t", "T", lambda timeout_s: self.log.topic_id),
         )  # fmt: skip
 
     def _make(self, error_cb, on_commit):
@@ -121,6 +124,16 @@ def test_what_an_earlier_commit_covers_is_not_handed_over_again(world):
         before.complete(offset)
     one = world(Log({0: records(*range(10))}, {0: (0, before.metadata())}))
     wait_until(lambda: one.offsets() == [0, 1, 3, 4, 7, 8, 9])
+
+
+@pytest.mark.parametrize(("topic_id", "first"), [("another", 0), ("T", 6)])
+def test_a_commit_on_a_topic_that_was_made_anew_since_hides_none_of_its_records(world, topic_id, first):
+    before = OffsetTracker(6)
+    one = world(Log({0: records(*range(10))}, {0: (6, before.metadata(topic_id))}))
+    wait_until(lambda: one.offsets() == list(range(first, 10)))
+    one.complete(first)
+    wait_until(lambda: one.log.stored[0][0] == first + 1)
+    assert topic_id_in(one.log.stored[0][1]) == "T"
 
 
 def test_a_record_that_the_client_passed_over_is_read_again_and_not_lost(world):
@@ -362,6 +375,16 @@ def test_another_cluster_that_answers_ends_the_process_saying_so(world, impatien
     log.cluster_id = "two"
     wait_until(lambda: one.sink.sentences)
     assert one.sink.sentences[0] == "Kafka was made anew (cluster two, before one): beginning anew"
+
+
+def test_a_topic_that_was_deleted_and_made_again_between_two_looks_ends_the_process(world, impatient):
+    """Where it has more records already than the old one had, no offset is out of range and the first would be lost."""
+    log = Log({0: records(0)})
+    one = world(log)
+    wait_until(lambda: log.looks)
+    log.topic_id = "another"
+    wait_until(lambda: one.sink.sentences)
+    assert one.sink.sentences[0] == "the topic t was deleted and made again (id another): beginning anew"
 
 
 def test_a_topic_that_is_gone_ends_the_process_but_not_at_the_first_look(world, impatient):

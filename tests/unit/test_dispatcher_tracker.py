@@ -110,7 +110,7 @@ def test_what_was_complete_beyond_the_committed_offset_is_not_delivered_again_af
 
 
 def test_a_restart_without_readable_metadata_delivers_again_and_skips_nothing():
-    again = OffsetTracker(7, "b1:r:00000000:////")
+    again = OffsetTracker(7, "b2::r:00000000:////")
     assert all(again.add(offset) for offset in range(7, 40))
 
 

@@ -232,7 +232,7 @@ def test_a_bitmap_that_was_cut_claims_less_and_never_more():
     assert len(set(coverage.gaps(0, 200_000))) > len(opened)
 
 
-@pytest.mark.parametrize("metadata", ["", "somebody else's", "b1:r:00000000:AAAA", None])
+@pytest.mark.parametrize("metadata", ["", "somebody else's", "b2::r:00000000:AAAA", None])
 def test_metadata_that_is_no_bitmap_covers_nothing_beyond_the_offset(metadata):
     coverage = Coverage(COMMIT_OF_MANY, metadata)
     assert coverage.covers(COMMIT_OF_MANY - 1)
