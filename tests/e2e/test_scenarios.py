@@ -1,4 +1,4 @@
-"""Every quick scenario that ships, as the command line runs it."""
+"""Every quick scenario that ships, as `matrix --quick` runs them; and what a stack without links says of links."""
 
 import json
 
@@ -11,9 +11,27 @@ QUICK = [name for name in shipped() if load(find(name)).quick]
 LINKED = [name for name in QUICK if load(find(name)).needs_links]
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if name not in LINKED])
-def test_the_scenario_ends_proven_with_every_step_done(calm, name):
-    ends_proven(calm, name)
+@pytest.fixture(scope="module")
+def matrix(bruce, tmp_path_factory):
+    """What became of each scenario, on a stack that the matrix starts and takes down itself."""
+    table = tmp_path_factory.mktemp("matrix") / "matrix.md"
+    bruce.run("down")
+    done = bruce.run("matrix", "--quick", "--markdown", str(table), "--json", expect=None, timeout_s=1500)
+    found = {result["scenario"]: result for result in json.loads(done.stdout)}
+    assert [line.split("|")[1].strip() for line in table.read_text().splitlines()[2:]] == list(found)
+    yield found
+    bruce.run("up")
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_scenario_ends_proven_with_every_step_done(matrix, name):
+    result = matrix[name]
+    if result.get("unavailable"):
+        assert not result["passed"], "not available is never shown as proven"
+        pytest.skip(f"not available here: {result['why']}")
+    assert result["passed"], json.dumps(result, indent=1)
+    assert result["measures"]["accepted"] > 0
+    assert result["measures"]["unexplained"] == 0, result["duplicates"]
 
 
 def test_a_stack_without_links_refuses_to_fault_one_and_says_how_to_get_them(calm):
@@ -25,38 +43,12 @@ def test_a_stack_without_links_refuses_to_fault_one_and_says_how_to_get_them(cal
     assert "the stack was started without --links; take it down first" in refused.stderr
 
 
-@pytest.fixture(scope="module")
-def linked(bruce):
-    """The same stack, its members dialling through links; without them again at the end."""
+def test_a_fault_on_a_link_ends_with_its_time_and_down_leaves_no_proxy_behind(bruce):
     bruce.run("down")
     bruce.run("up", "--links")
-    yield bruce
+    proxy = bruce.json("status")["links"]["value"]["pid"]
+    bruce.run("chaos", "link", "dispatcher:kafka", "--mode", "silence", "--for", "1s")
+    assert bruce.json("chaos", "list")["open"] == []
     bruce.run("down")
-    bruce.run("up")
-
-
-@pytest.mark.parametrize("name", LINKED)
-def test_the_scenario_on_links_ends_proven_with_every_step_done(linked, name):
-    linked.run("heal")
-    linked.run("up")
-    ends_proven(linked, name)
-
-
-def test_a_fault_on_a_link_ends_with_its_time_and_down_leaves_no_proxy_behind(linked):
-    proxy = linked.json("status")["links"]["value"]["pid"]
-    linked.run("chaos", "link", "dispatcher:kafka", "--mode", "silence", "--for", "1s")
-    assert linked.json("chaos", "list")["open"] == []
-    linked.run("down")
     assert not psutil.pid_exists(proxy)
-    linked.run("up", "--links")
-
-
-def ends_proven(bruce, name):
-    done = bruce.run("scenario", "run", name, "--json", expect=None, timeout_s=400)
-    result = json.loads(done.stdout)
-    if result.get("unavailable"):
-        assert done.returncode == 1, "not available is never shown as proven"
-        pytest.skip(f"not available here: {result['why']}")
-    assert result["passed"], json.dumps(result, indent=1)
-    assert result["measures"]["accepted"] > 0
-    assert result["measures"]["unexplained"] == 0, result["duplicates"]
+    bruce.run("up")
