@@ -117,7 +117,10 @@ class Handover:
 
     def reports(self, timeout_s: float) -> list[Report]:
         """The records acknowledged since the last call; waits up to `timeout_s` for the first report of any kind."""
-        self._way.producer.poll(timeout_s)
+        try:
+            self._way.producer.poll(timeout_s)
+        except KafkaException as error:  # how the client tells of a fatal error, instead of its callback
+            self._on_error(error.args[0])
         well = self._way.cluster_id and not self._lanes.silent
         if time.monotonic() - self._asked_s >= (_LOOK_INTERVAL_S if well else PROBE_INTERVAL_S):
             self.ask(_ASK_TIMEOUT_S)

@@ -120,7 +120,10 @@ class Courier:
 
     def poll(self, timeout_s: float) -> None:
         """Serves reports, waiting up to `timeout_s` for the first. Raises ProducerFatalError."""
-        self._producer.poll(timeout_s)
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as error:  # how the client tells of a fatal error, instead of its callback
+            self._on_error(error.args[0])
         metrics.IN_FLIGHT.set(self.in_flight)
         self._raise_fatal()
 

@@ -17,6 +17,7 @@ class Producer:
         self.on_error = on_error
         self.room = 1_000_000
         self.error = None
+        self.fatal = None
         self.leader = 1
         self.cluster_id = "one"
         self.taken = []
@@ -44,6 +45,9 @@ class Producer:
         due, self.due = self.due, []
         for call in due:
             call()
+        if self.fatal is not None:
+            error, self.fatal = self.fatal, None
+            raise KafkaException(error)
 
 
 @pytest.fixture
@@ -96,6 +100,16 @@ def test_with_all_brokers_down_a_group_costs_one_probe_per_partition_and_no_more
         handover.send(rows(10, begin))
     assert sorted(one.partition for one in producer.taken) == [0, 1, 2]
     assert not handover.kafka_answers
+
+
+def test_a_fatal_error_that_a_poll_raises_makes_another_producer_and_costs_no_report(handover):
+    handover.send(rows(2))
+    [old] = handover.producers
+    old.report(old.taken[0])
+    old.fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True)
+    assert [report.transaction_id for report in handover.reports(0)] == ["0"]
+    handover.send(rows(1, 2))
+    assert len(handover.producers) == 2
 
 
 def test_a_fatal_error_makes_another_producer_and_its_rows_are_the_publishers(handover):
