@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dataset
-from control_room.cli.context import Stop, heal_left_behind, print_json, quick_environment, runtime_of
+from control_room.cli.context import Stop, explained, heal_left_behind, print_json, quick_environment, runtime_of
 from control_room.cli.demo_verb import stack_for
 from control_room.cli.live_line import LiveLine
 from control_room.exit_codes import FAILED, USAGE
@@ -21,7 +21,14 @@ from control_room.scenarios import matrix as tables
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, ScenarioError, find, load, shipped
 from control_room.scenarios.needs import needs_of_all
-from control_room.scenarios.result import UNAVAILABLE, Result, UnavailableScenario, exit_code
+from control_room.scenarios.result import (
+    UNAVAILABLE,
+    AnyResult,
+    BrokenScenario,
+    Result,
+    UnavailableScenario,
+    exit_code,
+)
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import Runtime
 from control_room.stack.select import resolve_state_dir
@@ -99,6 +106,15 @@ def _one(runtime: Runtime, state_dir: Path, scenario: Scenario, seed: int | None
 
     runtime.up(line.say)  # what the scenario before may have left
     return run_scenario(runtime, state_dir, dataset.PAYMENTS, scenario, seed=seed, narrate=line.say, on_look=look)
+
+
+def _one_of_many(runtime: Runtime, state_dir: Path, scenario: Scenario, seed: int | None, line: LiveLine) -> AnyResult:
+    """Failure policy: open. What ends one scenario is told in its place, and the next ones find a stack again."""
+    try:
+        with explained():
+            return _one(runtime, state_dir, scenario, seed, line)
+    except Stop as error:
+        return BrokenScenario(scenario, error.message)
 
 
 def run(
@@ -184,7 +200,7 @@ def matrix(
     with LiveLine() as line, _stack(chosen, state, runtime_name, keep, line) as (runtime, state_dir):
         results = tables.run_all(
             chosen,
-            lambda scenario: _one(runtime, state_dir, scenario, seed, line),
+            lambda scenario: _one_of_many(runtime, state_dir, scenario, seed, line),
             lambda result: line.say(f"{_word(result)} {result.scenario.name} {result.why}"),
         )
     try:
@@ -198,13 +214,13 @@ def matrix(
     return exit_code(results)
 
 
-def _word(result: Result) -> str:
+def _word(result: AnyResult) -> str:
     if isinstance(result, UnavailableScenario):
         return UNAVAILABLE.upper()
     return "PASSED" if result.passed else "FAILED"
 
 
-def _print(results: Sequence[Result]) -> None:
+def _print(results: Sequence[AnyResult]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(tables.COLUMNS):
         table.add_column(name, justify="left" if number < 2 else "right")

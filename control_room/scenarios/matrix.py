@@ -8,7 +8,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 from control_room.scenarios.model import Scenario
-from control_room.scenarios.result import UNAVAILABLE, Result, ScenarioResult, UnavailableScenario
+from control_room.scenarios.result import (
+    BROKEN,
+    UNAVAILABLE,
+    AnyResult,
+    BrokenScenario,
+    ScenarioResult,
+    UnavailableScenario,
+)
 
 COLUMNS = (
     "scenario",
@@ -23,10 +30,11 @@ COLUMNS = (
 )
 
 
-def row(result: Result) -> tuple[str, ...]:
+def row(result: AnyResult) -> tuple[str, ...]:
     """One line of the table; of one that could not be run, the reason stands in place of a verdict."""
-    if isinstance(result, UnavailableScenario):
-        name, verdict = result.scenario.name, f"{UNAVAILABLE}: {result.why}"
+    if not isinstance(result, ScenarioResult):
+        word = UNAVAILABLE if isinstance(result, UnavailableScenario) else BROKEN
+        name, verdict = result.scenario.name, f"{word}: {' '.join(result.why.split())}"
         return (name, verdict, *["-"] * (len(COLUMNS) - 2))
     found = result.measures
     return (
@@ -46,27 +54,32 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def markdown(results: Iterable[Result]) -> str:
+def markdown(results: Iterable[AnyResult]) -> str:
     """The table as Markdown."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row(result))} |" for result in results]
     return "\n".join(lines) + "\n"
 
 
-def junit(results: Sequence[Result]) -> str:
-    """JUnit XML: one test case per scenario; one that could not be run is skipped, with the reason."""
+def junit(results: Sequence[AnyResult]) -> str:
+    """JUnit XML: one test case per scenario; one that is not available is skipped, with the reason."""
     ran = [result for result in results if isinstance(result, ScenarioResult)]
+    broken = [result for result in results if isinstance(result, BrokenScenario)]
     suite = ElementTree.Element(
         "testsuite",
         name="bruce-control matrix",
         tests=str(len(results)),
         failures=str(sum(not result.passed for result in ran)),
-        skipped=str(len(results) - len(ran)),
+        errors=str(len(broken)),
+        skipped=str(len(results) - len(ran) - len(broken)),
     )
     for result in results:
         case = ElementTree.SubElement(suite, "testcase", classname="scenario", name=result.scenario.name)
         if isinstance(result, UnavailableScenario):
             ElementTree.SubElement(case, "skipped", message=f"{UNAVAILABLE}: {result.why}")
+            continue
+        if isinstance(result, BrokenScenario):
+            ElementTree.SubElement(case, "error", message=f"{BROKEN}: {result.why}")
             continue
         if not result.passed:
             failure = ElementTree.SubElement(case, "failure", message=result.verdict.outcome.value)
@@ -76,8 +89,8 @@ def junit(results: Sequence[Result]) -> str:
 
 
 def run_all(
-    chosen: Sequence[Scenario], run: Callable[[Scenario], Result], on_result: Callable[[Result], None]
-) -> list[Result]:
+    chosen: Sequence[Scenario], run: Callable[[Scenario], AnyResult], on_result: Callable[[AnyResult], None]
+) -> list[AnyResult]:
     """Runs one after the other; a failed one does not keep the next from running."""
     results = []
     for scenario in chosen:
@@ -87,7 +100,7 @@ def run_all(
     return results
 
 
-def write(results: Sequence[Result], *, markdown_to: Path | None, junit_to: Path | None) -> None:
+def write(results: Sequence[AnyResult], *, markdown_to: Path | None, junit_to: Path | None) -> None:
     """Writes the files that were asked for. Raises OSError."""
     if markdown_to is not None:
         markdown_to.write_text(markdown(results), encoding="utf-8")
@@ -95,6 +108,6 @@ def write(results: Sequence[Result], *, markdown_to: Path | None, junit_to: Path
         junit_to.write_text(junit(results), encoding="utf-8")
 
 
-def to_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+def to_json(results: Sequence[AnyResult]) -> list[dict[str, Any]]:
     """All results as JSON types."""
     return [result.to_json() for result in results]

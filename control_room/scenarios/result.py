@@ -89,6 +89,27 @@ class UnavailableScenario:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenScenario:
+    """A scenario of several that could not be run to its end: the stack did not come up, or an action failed."""
+
+    scenario: Scenario
+    why: str
+    """The error's sentence."""
+    passed: ClassVar[bool] = False
+    exit_code: ClassVar[int] = FAILED
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "scenario": self.scenario.name,
+            "proves": self.scenario.proves,
+            "passed": self.passed,
+            "broken": True,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ScenarioResult:
     """A scenario that was run."""
 
@@ -137,16 +158,19 @@ class ScenarioResult:
 
 Result = ScenarioResult | UnavailableScenario
 """What became of a scenario that was asked for."""
+AnyResult = Result | BrokenScenario
+"""What became of one of several."""
 UNAVAILABLE: Final = "unavailable"
-"""The word for it."""
+BROKEN: Final = "broken off"
+"""The words for these."""
 
 
-def exit_code(results: Sequence[Result]) -> int:
+def exit_code(results: Sequence[AnyResult]) -> int:
     """That of the first that was run and did not pass; where none could be run, that of an action not carried out.
 
     Beside others that passed, one that is not available is told, and fails nothing.
     """
-    ran = [result for result in results if isinstance(result, ScenarioResult)]
+    ran = [result for result in results if not isinstance(result, UnavailableScenario)]
     if not ran:
         return FAILED if results else 0
     return next((result.exit_code for result in ran if result.exit_code), 0)

@@ -153,8 +153,9 @@ class Source:
         rest = consumer.consume(min(room, BATCH) - 1, 0)
         if self._assignments.changes != changes:
             # A rebalance ran among these: which message belongs to which assignment is anybody's guess. Read again.
+            # Errors belong to the client, and come once: a fatal one that is dropped leaves a consumer without an end.
             self._assignments.seek_all(consumer)
-            return []
+            return [one for one in (message, *rest) if one.error() is not None]
         return [message, *rest]
 
     def _hand_over(self, consumer: Consumer, messages: Iterable[Message]) -> None:

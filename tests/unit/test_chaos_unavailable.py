@@ -13,7 +13,7 @@ from control_room.chaos.injection import apply_fault, preview_fault
 from control_room.exit_codes import FAILED
 from control_room.scenarios import matrix
 from control_room.scenarios.model import find, load
-from control_room.scenarios.result import Measures, ScenarioResult, UnavailableScenario, exit_code
+from control_room.scenarios.result import BrokenScenario, Measures, ScenarioResult, UnavailableScenario, exit_code
 from control_room.scenarios.run import run_scenario
 from control_room.stack.local import clocks, full_disk
 from control_room.stack.runtime import NotRunningError
@@ -99,6 +99,23 @@ def test_a_matrix_tells_it_in_every_form_and_fails_only_where_nothing_was_run():
     assert exit_code([absent, ran(Outcome.UNKNOWN)]) == 12
     assert exit_code([absent]) == FAILED
     assert not absent.passed
+
+
+def test_a_matrix_tells_what_was_broken_off_and_keeps_the_rest():
+    broken = BrokenScenario(SCENARIO, "dispatcher is not ready:\nno partitions")
+    both = [ran(), broken]
+    assert matrix.row(broken)[:3] == ("disk-full-merchant", "broken off: dispatcher is not ready: no partitions", "-")
+    assert len(matrix.markdown(both).splitlines()) == 4
+    suite = ElementTree.fromstring(matrix.junit(both))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped")) == (
+        "2",
+        "0",
+        "1",
+        "0",
+    )
+    assert suite.find("testcase/error") is not None
+    assert json.loads(json.dumps(matrix.to_json(both)))[1]["broken"] is True
+    assert exit_code(both) == FAILED
 
 
 def test_a_platform_without_prlimit_says_so(monkeypatch):

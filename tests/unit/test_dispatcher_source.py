@@ -329,6 +329,20 @@ def test_a_fatal_error_is_one_also_where_only_its_code_says_so(world):
     assert one.sink.sentences[0] == "Kafka refuses this consumer for good: fenced by another (_FATAL)"
 
 
+def test_a_fatal_error_is_heard_though_the_assignment_is_lost_beside_it(world):
+    """A static member that is fenced hears of it once, among the records, and loses its partitions at that moment."""
+    one = world(Log({0: records(*range(5))}))
+    wait_until(lambda: len(one.offsets()) == 5)
+
+    def fence():
+        one.log.extra = Message(topic="t", partition=0, offset=0, error=KafkaError(KafkaError._FATAL, "fenced"))
+        one.log.script.append(lambda: one.log.rebalance("lost", 0))
+
+    one.log.script.append(fence)
+    wait_until(lambda: one.sink.sentences)
+    assert one.sink.sentences[0] == "Kafka refuses this consumer for good: fenced (_FATAL)"
+
+
 class Foreign(Message):
     """What the client says of a record with a header whose name is not UTF-8."""
 
