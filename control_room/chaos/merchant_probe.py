@@ -6,7 +6,6 @@ A raw socket, because what is looked for (single bytes, resets) is what HTTP cli
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -81,9 +80,11 @@ def _listen(connection: socket.socket, began_s: float, until_s: float, seen: See
     """Reads until the end, enough bytes or the time is over."""
     head = b""
     while (left_s := until_s - time.monotonic()) > 0 and seen.size_bytes <= 2 * ENOUGH_BYTES:
-        if not select.select([connection], [], [], left_s)[0]:
+        connection.settimeout(left_s)
+        try:
+            block = connection.recv(_READ_BYTES)
+        except TimeoutError:
             return
-        block = connection.recv(_READ_BYTES)
         if not seen.size_bytes:
             seen.began_ms = _ms_since(began_s)
         if not block:

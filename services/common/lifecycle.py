@@ -58,9 +58,10 @@ class StopFlag:
         """Waits until the end is asked for or the time is over; whether it was asked for."""
         end_s = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._asked:
-            left_s = None if end_s is None else max(0.0, end_s - time.monotonic())
-            readable, _, _ = select.select([self._read_end], [], [], left_s)
-            if not readable:
+            left_ms = None if end_s is None else 1000 * max(0.0, end_s - time.monotonic())
+            waiting = select.poll()
+            waiting.register(self._read_end, select.POLLIN)
+            if not waiting.poll(left_ms):
                 break
             if not self._asked:  # another signal's wake-up, or ours a moment before its handler
                 with suppress(BlockingIOError):

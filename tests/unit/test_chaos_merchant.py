@@ -1,6 +1,7 @@
 """Merchant faults on a real merchant: what is said to be seen was on the wire, and left no mark in the ledger."""
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +14,7 @@ from control_room.chaos.journal import FaultJournal
 from control_room.chaos.merchant_fields import MODES
 from control_room.chaos.merchant_probe import Seen, fits, probe
 from control_room.cli import chaos_verbs
+from services.common.lifecycle import allow_many_files
 from services.merchant_server.behaviour import Answer, Behaviour, Mode
 from tests.unit.member_processes import ProcessRuntime, free_port
 from tests.unit.merchant_app import merchant
@@ -162,6 +164,17 @@ def test_the_help_says_of_each_mode_what_follows_from_it():
 @pytest.mark.parametrize("words", [["--mode", "angry"], ["--drip-s", "0"], ["--huge-bytes", "7"], ["--flap-s", "x"]])
 def test_an_option_that_cannot_be_is_a_usage_error(words):
     assert CliRunner().invoke(chaos_verbs.chaos, ["merchant", *words]).exit_code == 2
+
+
+async def test_a_probe_is_answered_beside_a_client_with_more_than_a_thousand_connections(tmp_path, journal):
+    allow_many_files()
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        async with stack(tmp_path) as (_, runtime):
+            assert (await apply(runtime, journal, mode="outage")).evidence.ok
+    finally:
+        for one in held:
+            os.close(one)
 
 
 def test_a_merchant_that_is_not_there_is_no_silent_one():
