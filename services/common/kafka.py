@@ -11,7 +11,7 @@ import re
 import time
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from services.common.settings import KafkaSettings
@@ -122,6 +122,18 @@ def make_admin(settings: KafkaSettings, client_id: str) -> AdminClient:
 def cluster_id_of(metadata: Any) -> str:
     """The id of the cluster that gave this metadata; empty where it does not say."""
     return str(metadata.cluster_id or "")
+
+
+def offset_of(error: KafkaError | None, message: Message) -> int | None:
+    """Where Kafka holds the record of a delivery report; None where it is not known to hold it.
+
+    A report without an error and without an offset is none of success: so librdkafka tells of a broker that refused a
+    repeat as a duplicate. After a change of leader the new one may know nothing of this producer: it takes whatever
+    sequence comes first, and calls the earlier one a duplicate though nobody kept its record. That record is published
+    again; where it was kept after all, the merchant sees it twice.
+    """
+    offset = message.offset() if error is None else None
+    return offset if offset is not None and offset >= 0 else None
 
 
 def topic_id_of(admin: AdminClient, topic: str, timeout_s: float) -> str:

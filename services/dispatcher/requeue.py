@@ -19,7 +19,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from services.common import crash
-from services.common.kafka import is_fatal
+from services.common.kafka import is_fatal, offset_of
 from services.dispatcher.metrics import REQUEUE_FAILURES
 from services.dispatcher.record import Headers
 
@@ -137,19 +137,20 @@ class Requeuer:
             self._partitions[topic] = count
         return random.randrange(self._partitions[topic])  # noqa: S311 - spreads load, keeps no secret
 
-    def _reported(self, letter: Letter, error: KafkaError | None, _: Message) -> None:
+    def _reported(self, letter: Letter, error: KafkaError | None, message: Message) -> None:
         """The delivery report.
 
         Failure policy: closed. Without a confirmation the letter is produced again: a duplicate at worst.
         """
         self._open -= 1
-        if error is None:
+        if offset_of(error, message) is not None:
             if letter.spread:
                 crash.point("dispatcher.requeue-unreported")
             letter.on_confirmed()
             return
-        self._judge(error)
-        self._try_again(letter, error.str())
+        if error is not None:
+            self._judge(error)
+        self._try_again(letter, error.str() if error is not None else "the broker calls it a duplicate")
 
     def _try_again(self, letter: Letter, reason: str) -> None:
         REQUEUE_FAILURES.inc()

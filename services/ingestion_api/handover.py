@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from services.common.kafka import cluster_id_of, is_fatal
+from services.common.kafka import cluster_id_of, is_fatal, offset_of
 from services.common.lanes import PROBE_INTERVAL_S, Lanes
 from services.common.outbox import Report
 from services.ingestion_api import metrics
@@ -177,8 +177,9 @@ class Handover:
                 partition = message.partition()
                 if partition is not None and partition >= 0:
                     self._lanes.reported(partition, ok=error is None, now_s=now_s)
-                if error is None:
-                    acknowledged.append(_report(message, at_s, cluster_id))
+                offset = offset_of(error, message)
+                if offset is not None:
+                    acknowledged.append(_report(message, offset, at_s, cluster_id))
             metrics.IN_FLIGHT.set(self._lanes.in_flight)
             answers = self._lanes.open
         metrics.PUBLISHED.inc(len(acknowledged))
@@ -219,5 +220,5 @@ class Handover:
         self._down = not answers
 
 
-def _report(message: Any, at_s: float, cluster_id: str) -> Report:
-    return Report(message.key().decode(), message.partition(), message.offset(), at_s, cluster_id)
+def _report(message: Any, offset: int, at_s: float, cluster_id: str) -> Report:
+    return Report(message.key().decode(), message.partition(), offset, at_s, cluster_id)

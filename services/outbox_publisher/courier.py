@@ -17,7 +17,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from services.common.kafka import is_fatal
+from services.common.kafka import is_fatal, offset_of
 from services.common.lanes import Lanes
 from services.common.outbox import Report
 from services.outbox_publisher import metrics
@@ -143,11 +143,11 @@ class Courier:
         partition, key = message.partition(), message.key()
         transaction_id = key.decode() if isinstance(key, bytes) else str(key)
         ok = error is None
+        offset = offset_of(error, message)
         if partition is not None and partition >= 0:
             self._lanes.reported(partition, ok=ok, now_s=time.monotonic())
-        if ok:
-            report = Report(transaction_id, partition or 0, message.offset() or 0, time.time(), cluster_id)
-            self._acknowledged.append(report)
+        if offset is not None:
+            self._acknowledged.append(Report(transaction_id, partition or 0, offset, time.time(), cluster_id))
         else:
             self._failed.append(transaction_id)
         if not ok or self._down:

@@ -30,8 +30,8 @@ class Producer:
             raise BufferError("Local: Queue full")
         self.taken.append(SimpleNamespace(key=key, value=value, partition=partition, on_delivery=on_delivery))
 
-    def report(self, one, error=None):
-        message = SimpleNamespace(key=one.key.encode, partition=lambda: one.partition, offset=lambda: 7)
+    def report(self, one, error=None, offset=7):
+        message = SimpleNamespace(key=one.key.encode, partition=lambda: one.partition, offset=lambda: offset)
         self.due.append(lambda: one.on_delivery(error, message))
 
     def list_topics(self, topic, timeout):
@@ -91,6 +91,18 @@ def test_only_a_delivery_report_without_an_error_counts_as_published(handover):
     producer.report(producer.taken[0])
     producer.report(producer.taken[1], KafkaError(KafkaError._MSG_TIMED_OUT))
     assert [(report.transaction_id, report.offset) for report in handover.reports(0)] == [("0", 7)]
+
+
+@pytest.mark.parametrize("offset", [None, -1])
+def test_a_report_without_an_offset_is_no_publishing(handover, offset):
+    """So the client tells of a repeat that a broker refused as a duplicate, and it may be none."""
+    handover.send(rows(2))
+    [producer] = handover.producers
+    producer.report(producer.taken[0], offset=offset)
+    producer.report(producer.taken[1])
+    assert [report.transaction_id for report in handover.reports(0)] == ["1"]
+    assert handover.kafka_answers
+    assert handover._lanes.in_flight == 0
 
 
 def test_with_all_brokers_down_a_group_costs_one_probe_per_partition_and_no_more(handover):
