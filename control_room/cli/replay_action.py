@@ -18,6 +18,7 @@ from control_room.replay.run_folder import RunFolder, open_run
 from control_room.replay.survey import survey
 from control_room.runs.begin import begin_run
 from control_room.runs.folders import find_run
+from control_room.runs.recording import recorded
 from control_room.stack.runtime import NotRunningError, Runtime
 from services.common.signing import Secrets
 
@@ -49,8 +50,8 @@ def begin(runtime: Runtime, options: ReplayOptions, runs_dir: Path, url: str | N
     return begin_run(endpoints, options, runs_dir)
 
 
-def run(runtime: Runtime, folder: RunFolder, url: str | None, resume: bool) -> Progress:
-    """Sends everything, with a live line. Raises ReplayError, SecretError or NotRunningError."""
+def run(runtime: Runtime, state_dir: Path, folder: RunFolder, url: str | None, resume: bool) -> Progress:
+    """Sends everything, with a live line, and records it. Raises ReplayError, SecretError or NotRunningError."""
     given = os.environ.get("HMAC_SECRET", "") if url is not None else ""
     secrets = Secrets.parse(given or runtime.secret())
     with LiveLine() as line:
@@ -60,7 +61,8 @@ def run(runtime: Runtime, folder: RunFolder, url: str | None, resume: bool) -> P
 
         line.say(f"run {folder.run_id}: sending {folder.options.source}")
         sending = Replay(folder, url or runtime.endpoints().api_url, secrets, on_progress=show, resume=resume)
-        return run_replay(sending)
+        with recorded(runtime, state_dir, folder.path):
+            return run_replay(sending)
 
 
 def leave(summary: Progress, folder: RunFolder, as_json: bool) -> None:

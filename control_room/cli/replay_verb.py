@@ -10,6 +10,7 @@ import click
 import dataset
 from control_room.cli.context import explained, heal_left_behind, json_option, runs_folder, runtime_of, stack_options
 from control_room.replay.options import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, ReplayOptions, new_seed
+from control_room.stack.select import resolve_state_dir
 
 
 @click.command()
@@ -84,5 +85,5 @@ def replay(
                 return
             folder = replay_action.begin(runtime, options, runs_folder(state), url)
         heal_left_behind(runtime, state)
-        summary = replay_action.run(runtime, folder, url, resume is not None)
+        summary = replay_action.run(runtime, resolve_state_dir(state), folder, url, resume is not None)
     replay_action.leave(summary, folder, as_json)

@@ -84,7 +84,7 @@ def open_room(state: Path | None, *, read_only: bool = False) -> int:
     def desk() -> StackDesk:
         from control_room.ui.desk import StackDesk
 
-        return StackDesk(runtime, state_dir)
+        return StackDesk(runtime, state_dir, watch.snapshot)
 
     watch = LateWatch(runtime, state_dir)
     watch.start()

@@ -19,6 +19,7 @@ from control_room.cli.context import (
 )
 from control_room.exit_codes import FAILED
 from control_room.runs.folders import find_run
+from control_room.stack.select import resolve_state_dir
 from control_room.verify import Arithmetic, Verdict, summary
 from control_room.verify import check as check_files
 
@@ -44,6 +45,7 @@ def verify(run: str | None, state: Path | None, runtime_name: str | None, as_jso
     """
     from control_room.cli.live_line import LiveLine
     from control_room.runs.prove import prove
+    from control_room.runs.recording import Recording
 
     with explained(), LiveLine() as line:
         run_dir = find_run(runs_folder(state), run)
@@ -56,7 +58,10 @@ def verify(run: str | None, state: Path | None, runtime_name: str | None, as_jso
             line.show(arithmetic.line(), share)
 
         try:
-            verdict = prove(endpoints, run_dir, deadline_s, on_arithmetic=look, narrate=line.say)
+            with Recording(runtime, resolve_state_dir(state), run_dir) as recording:
+                verdict = prove(
+                    endpoints, run_dir, deadline_s, on_arithmetic=look, narrate=line.say, recording=recording
+                )
         except OSError as error:
             raise Stop(f"{run_dir} cannot be written to: {error.strerror}", FAILED) from error
     _tell(verdict, run_dir, as_json)

@@ -22,8 +22,10 @@ from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
 from control_room.runs.behaviour import failure_rate
 from control_room.runs.prove import prove
+from control_room.runs.recording import Recording
 from control_room.stack.runtime import Runtime, StackError
 from control_room.tracking.evidence import RunFollower
+from control_room.tracking.snapshot import Snapshot
 from control_room.verify import Arithmetic, Verdict
 
 _LOOK_S: Final = 0.25
@@ -92,9 +94,17 @@ class DemoResult:
 
 
 def run_demo(
-    runtime: Runtime, state_dir: Path, source: Path, plan: DemoPlan, narrate: Narrate, on_look: OnLook
+    runtime: Runtime,
+    state_dir: Path,
+    source: Path,
+    plan: DemoPlan,
+    narrate: Narrate,
+    on_look: OnLook,
+    snapshots: Callable[[], Snapshot] | None = None,
 ) -> DemoResult:
-    """Runs the plan against a stack that is up. Whatever happens, what was broken is healed.
+    """Runs the plan against a stack that is up, and records it. Whatever happens, what was broken is healed.
+
+    `snapshots`: as for Recording.
 
     Raises:
         ReplayError, SourceError (of tracking), StackError, FaultError: why it could not be carried out.
@@ -105,7 +115,11 @@ def run_demo(
     folder = begin_run(endpoints, options, state_dir / "runs")
     narrate(f"run {folder.run_id}: {plan.payments} payments at {plan.rate_per_s:g}/s, {plan.failure_rate:.0%} fail")
     journals = journal_paths(state_dir, [folder.path])
-    with failure_rate(runtime, plan.failure_rate, journals), RunFollower(endpoints, folder.path) as follower:
+    with (
+        failure_rate(runtime, plan.failure_rate, journals),
+        RunFollower(endpoints, folder.path) as follower,
+        Recording(runtime, state_dir, folder.path, snapshots) as recording,
+    ):
         replay = BackgroundReplay(runtime, folder)
         saboteurs = [_Saboteur(runtime, step, journals, replay, plan.payments, narrate) for step in plan.steps]
         try:
@@ -132,7 +146,13 @@ def run_demo(
                 mercy.when_due(arithmetic)
 
             verdict = prove(
-                endpoints, folder.path, plan.deadline_s, on_arithmetic=look, narrate=narrate, follower=follower
+                endpoints,
+                folder.path,
+                plan.deadline_s,
+                on_arithmetic=look,
+                narrate=narrate,
+                follower=follower,
+                recording=recording,
             )
     return _result(folder.path, verdict, time.monotonic() - began_s)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from control_room.reports import write_report
+from control_room.runs.recording import Recording
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.evidence import RunFollower, gather, wait_for_drain
 from control_room.verify import Arithmetic, Verdict, check, write_verdict
@@ -29,6 +30,7 @@ def prove(
     on_arithmetic: OnArithmetic | None = None,
     narrate: Narrate = lambda _: None,
     follower: RunFollower | None = None,
+    recording: Recording | None = None,
 ) -> Verdict:
     """The verdict on a run, from its drain to its report.
 
@@ -39,6 +41,7 @@ def prove(
         on_arithmetic: called after each look at what is left.
         narrate: told what is being done.
         follower: one that has followed the run so far.
+        recording: of this run; ended before the evidence is sealed, for it is a part of it.
 
     Raises:
         tracking.parts.SourceError: `run_dir` is not the folder of a run.
@@ -53,6 +56,8 @@ def prove(
     finally:
         if follower is None:
             following.close()
+    if recording is not None:
+        recording.close()
     gathered = gather(endpoints, run_dir, narrate)
     for gap in gathered.gaps:
         narrate(gap)

@@ -21,6 +21,7 @@ from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
 from control_room.runs.behaviour import failure_rate
 from control_room.runs.prove import prove
+from control_room.runs.recording import Recording
 from control_room.scenarios import conditions, targets
 from control_room.scenarios.model import Scenario, Step
 from control_room.scenarios.needs import lacking
@@ -36,6 +37,7 @@ from control_room.stack.runtime import Runtime, StackError
 from control_room.tracking.evidence import RunFollower
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.parts import SourceError
+from control_room.tracking.snapshot import Snapshot
 from control_room.verify import Arithmetic
 
 _LOOK_S: Final = 0.1
@@ -57,8 +59,11 @@ def run_scenario(
     seed: int | None = None,
     narrate: Narrate = lambda _: None,
     on_look: OnLook = lambda _: None,
+    snapshots: Callable[[], Snapshot] | None = None,
 ) -> Result:
     """Runs `scenario` against a stack that is up, to its verdict. Whatever happens, its faults are healed.
+
+    The run is recorded; `snapshots`: as for Recording.
 
     One with a fault that is not available here, or on another stack than it needs, is not begun: no payment is sent for
     a proof that cannot be had.
@@ -81,6 +86,7 @@ def run_scenario(
     with (
         failure_rate(runtime, scenario.load.failure_rate, own),
         RunFollower(runtime.endpoints(), folder.path) as follower,
+        Recording(runtime, state_dir, folder.path, snapshots) as recording,
     ):
         journals = journal_paths(state_dir, [folder.path])
         replay = BackgroundReplay(runtime, folder)
@@ -101,6 +107,7 @@ def run_scenario(
             on_arithmetic=on_look,
             narrate=narrate,
             follower=follower,
+            recording=recording,
         )
     return ScenarioResult(scenario, chosen, folder.path, verdict, outcomes, measured(verdict, summary))
 

@@ -68,18 +68,19 @@ class RunsReader:
 
 
 class RunReader:
-    """Follows the newest run to its end, then tells its verdict."""
+    """Follows the newest run, or one that is named, to its end, then tells its verdict."""
 
-    def __init__(self, runs_dir: Path, endpoints: Endpoints) -> None:
+    def __init__(self, runs_dir: Path, endpoints: Endpoints, run_dir: Path | None = None) -> None:
         self._runs = RunsReader(runs_dir)
+        self._named = run_dir
         self._endpoints = endpoints
         self._follower: RunFollower | None = None
         self._followed: Path | None = None
         self._since_s: float | None = None
 
     def read(self) -> RunStanding | None:
-        """The newest run; None where there is none. Raises SourceError where its folder cannot be read."""
-        runs = self._runs.read()
+        """The run; None where there is none. Raises SourceError where its folder cannot be read."""
+        runs = (summary_of(self._named),) if self._named is not None else self._runs.read()
         if not runs:
             return None
         newest = runs[0]

@@ -73,9 +73,22 @@ class Watch:
         *,
         parts: Collection[str] | None = None,
         lasting: Callable[[str], bool] = lambda _: True,
+        least_every_s: float = 0.0,
+        run_dir: Path | None = None,
     ) -> None:
-        """`parts`: names of Snapshot's parts, all where not given. `lasting`: see FaultReader."""
+        """Gathers nothing yet.
+
+        Args:
+            runtime: the stack.
+            state_dir: where its runs and its fault journal lie.
+            parts: names of Snapshot's parts, all where not given.
+            lasting: see FaultReader.
+            least_every_s: no source is read more often than this.
+            run_dir: the run to follow; the newest where not given.
+        """
         self._runtime = runtime
+        self._least_every_s = least_every_s
+        self._run_dir = run_dir
         self._query = Query()
         self._logs = LogTail(runtime)
         self._feed = PerStack(runtime, self._make_feed)
@@ -90,22 +103,26 @@ class Watch:
         kafka = PerStack(runtime, KafkaReader)
         counts = PerStack(runtime, lambda ends: CountsReader(ends.postgres_conninfo))
         ledger = PerStack(runtime, lambda ends: LedgerTail(ends.merchant_url))
-        run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends))
+        run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends, self._run_dir))
+
+        def collector(name: str, read: Callable[[], Any], every_s: float) -> Collector[Any]:
+            return Collector(name, read, max(every_s, self._least_every_s))
+
         return [
-            Collector("stack", runtime.endpoints, 0.5),
-            Collector("members", MemberReader(runtime).read, 2.0),
-            Collector("kafka", lambda: kafka.now().read(), 1.0),
-            Collector("outbox", lambda: read_outbox(runtime.endpoints().postgres_conninfo), 1.0),
-            Collector("links", lambda: _links(runtime), 1.0),
-            Collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),
-            Collector("merchant", lambda: _merchant(runtime.endpoints().merchant_url), 1.0),
-            Collector("ledger", lambda: ledger.now().read(), 1.0),
-            Collector("counts", lambda: counts.now().read(), 1.0),
-            Collector("transactions", lambda: self._feed.now().read(), 0.5),
-            Collector("run", lambda: run.now().read(), 0.5),
-            Collector("runs", RunsReader(state_dir / "runs").read, 1.0),
-            Collector("faults", FaultReader(state_dir / "faults.jsonl", lasting).read, 0.5),
-            Collector("logs", self._logs.read, 0.25),
+            collector("stack", runtime.endpoints, 0.5),
+            collector("members", MemberReader(runtime).read, 2.0),
+            collector("kafka", lambda: kafka.now().read(), 1.0),
+            collector("outbox", lambda: read_outbox(runtime.endpoints().postgres_conninfo), 1.0),
+            collector("links", lambda: _links(runtime), 1.0),
+            collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),
+            collector("merchant", lambda: _merchant(runtime.endpoints().merchant_url), 1.0),
+            collector("ledger", lambda: ledger.now().read(), 1.0),
+            collector("counts", lambda: counts.now().read(), 1.0),
+            collector("transactions", lambda: self._feed.now().read(), 0.5),
+            collector("run", lambda: run.now().read(), 0.5),
+            collector("runs", RunsReader(state_dir / "runs").read, 1.0),
+            collector("faults", FaultReader(state_dir / "faults.jsonl", lasting).read, 0.5),
+            collector("logs", self._logs.read, 0.25),
         ]
 
     def _make_feed(self, ends: Endpoints) -> TransactionFeed:
@@ -193,12 +210,14 @@ class _PaceKeeper:
 
 
 def _counters(snapshot: Snapshot) -> dict[str, float | None]:
-    kafka, merchant, listing = snapshot.kafka.value, snapshot.merchant.value, snapshot.transactions.value
+    kafka, merchant = snapshot.kafka.value, snapshot.merchant.value
+    listing, standing = snapshot.transactions.value, snapshot.run.value
+    sent = standing.arithmetic if standing is not None else None  # a record is made without the list
     partitions = kafka.partitions if kafka is not None else ()
     answers = dict(merchant.answers) if merchant is not None else {}
     taken = sum(count for answer, count in answers.items() if answer.startswith("2"))
     return {
-        "accepted": None if listing is None else listing.seen,
+        "accepted": listing.seen if listing is not None else None if sent is None else sent.accepted,
         "produced": sum(each.end_offset or 0 for each in partitions) if partitions else None,
         "consumed": sum(each.committed or 0 for each in partitions) if partitions else None,
         "delivered": None if merchant is None else taken,

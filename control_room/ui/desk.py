@@ -5,7 +5,7 @@ Knows no screen. Every method is called in a job's thread; what it raises is sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,11 +25,13 @@ from control_room.runs.begin import begin_run
 from control_room.runs.demo import DemoPlan, run_demo
 from control_room.runs.folders import find_run
 from control_room.runs.prove import judge, prove
+from control_room.runs.recording import Recording
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, find, load
 from control_room.scenarios.result import UnavailableScenario
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import NotRunningError, Runtime
+from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.timeline import Timeline, timeline
 from control_room.tracking.transactions import TransactionRow, find_transaction
 from control_room.ui.jobs import Job
@@ -95,8 +97,10 @@ class Desk(Protocol):
 class StackDesk:
     """A Desk over a runtime."""
 
-    def __init__(self, runtime: Runtime, state_dir: Path) -> None:
+    def __init__(self, runtime: Runtime, state_dir: Path, snapshots: Callable[[], Snapshot] | None = None) -> None:
+        """`snapshots`: what runs are recorded from; watches of their own where not given."""
         self._runtime = runtime
+        self._snapshots = snapshots
         self.state_dir = state_dir
         self.replay: BackgroundReplay | None = None
 
@@ -155,15 +159,18 @@ class StackDesk:
         replay = self.replay = BackgroundReplay(self._runtime, folder, resume=resume is not None)
         job.on_cancel = replay.stop
         job.tell(f"run {folder.run_id}: sending {folder.options.source}")
-        replay.start()
-        summary = replay.summary()
+        with Recording(self._runtime, self.state_dir, folder.path, self._snapshots):
+            replay.start()
+            summary = replay.summary()
         job.tell(_sent(summary))
         return folder.path
 
     def verify(self, job: Job, run: Path) -> Verdict:
         """Drain, evidence, verdict."""
         self._heal_left_behind(job)
-        return prove(self._runtime.endpoints(), run, VERIFY_DEADLINE_S, on_arithmetic=_shown_by(job), narrate=job.tell)
+        endpoints, shown = self._runtime.endpoints(), _shown_by(job)
+        with Recording(self._runtime, self.state_dir, run) as recording:  # not always the newest, so not the app's own
+            return prove(endpoints, run, VERIFY_DEADLINE_S, on_arithmetic=shown, narrate=job.tell, recording=recording)
 
     def check(self, run: Path) -> Verdict:
         """The verdict from files."""
@@ -187,7 +194,8 @@ class StackDesk:
             del progress
             _show(job, arithmetic, plan.payments)
 
-        return run_demo(self._runtime, self.state_dir, dataset.PAYMENTS, plan, job.tell, look).run_dir
+        found = run_demo(self._runtime, self.state_dir, dataset.PAYMENTS, plan, job.tell, look, self._snapshots)
+        return found.run_dir
 
     def scenario(self, job: Job, scenario: Scenario, seed: int | None = None) -> Path:
         """Runs it against the stack, which is started where it is not up."""
@@ -201,6 +209,7 @@ class StackDesk:
             seed=seed,
             narrate=job.tell,
             on_look=lambda arithmetic: _show(job, arithmetic, scenario.load.payments),
+            snapshots=self._snapshots,
         )
         if isinstance(result, UnavailableScenario):
             raise RuntimeError(f"{scenario.name} is not available here: {result.why}")

@@ -19,6 +19,7 @@ EARLIER: Final = "earlier.jsonl"
 STORES: Final = "stores.jsonl"
 ATTEMPTS: Final = "attempts.jsonl"
 CROSSCHECK: Final = "crosscheck.jsonl"
+TRACKING: Final = "tracking.jsonl"
 MANIFEST: Final = "manifest.json"
 VERDICT: Final = "verdict.json"
 DELIVERIES: Final = "deliveries.csv"
@@ -38,10 +39,11 @@ EVIDENCE: Final = (
     STORES,
     ATTEMPTS,
     CROSSCHECK,
+    TRACKING,
 )
 """All that a manifest lists, present or absent."""
 
-ADDED_LATER: Final = frozenset({CROSSCHECK})
+ADDED_LATER: Final = frozenset({CROSSCHECK, TRACKING})
 """Files that a manifest of an earlier version does not name: not to be named then means absent."""
 
 REQUIRED: Final = frozenset({RUN, OPERATIONS, LEDGER})

@@ -40,6 +40,7 @@ class History:
         self.stores_complete = True
         self.attempts = []
         self.crosscheck = []
+        self.tracking = [{"k": "whole", "at": T0, "ages": [], "now": {}}]
         self.figures = {}
         self.before = []
         self.others = []
@@ -204,6 +205,8 @@ class History:
         write_chain(folder / "probes.jsonl", [{"k": "probe", "at": T0, "accepted": 1, "delivered": 1}])
         if self.crosscheck is not None:
             write_chain(folder / "crosscheck.jsonl", [*self.crosscheck, self._sources()])
+        if self.tracking is not None:
+            write_chain(folder / "tracking.jsonl", self.tracking)
         (folder / "rejected.csv").write_text("line,reason\n")
         if manifest:
             write_manifest(folder)

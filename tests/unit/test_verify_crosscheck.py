@@ -170,6 +170,17 @@ def test_a_run_of_a_version_without_the_comparison_is_judged_as_before_and_says_
     assert check(folder).exit_code == 12
 
 
+def test_a_run_of_a_version_without_a_tracking_record_is_judged_as_before(history):
+    history.tracking = None
+    folder = history.write()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["absent"].remove("tracking.jsonl")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert check(folder).exit_code == 0
+    (folder / "tracking.jsonl").write_bytes(b"")
+    assert check(folder).exit_code == 12
+
+
 def test_a_damaged_comparison_is_unknown_and_hides_no_loss(history):
     history.send(A)
     folder = history.write()
