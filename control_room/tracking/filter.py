@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from control_room.durations import seconds
-from control_room.tracking.states import MISSING, STATES
+from control_room.tracking.states import ACCEPTED, MISSING, STATES
 
 if TYPE_CHECKING:  # values of it are looked at; a screen that only draws them loads no database client
     from control_room.tracking.transactions import TransactionRow
@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # values of it are looked at; a screen that only draws them l
 NO_ANSWER: Final = "t/o"
 """`http:t/o`: the last attempt got no answer."""
 _OPEN_STATES: Final = frozenset(STATES) - {"delivered", "dead"}
+_STATES_OF: Final = {ACCEPTED: frozenset({"outbox", "in-kafka"})}
+"""A state that stands for one of several."""
 _TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
 _FIGURE: Final = re.compile(r"(try|round|age|amount)(>=|<=|>|<|=)(.*)")
 _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -75,7 +77,7 @@ class Filter:
 
     def fits(self, row: TransactionRow, now_s: float) -> bool:
         """Whether all of it holds of `row` at `now_s` (Unix)."""
-        if self.states and row.state not in self.states:
+        if self.states and not self.states & _STATES_OF.get(row.state, frozenset({row.state})):
             return False
         if self.answers and _answer(row) not in self.answers:
             return False

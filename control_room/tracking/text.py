@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 
@@ -22,3 +23,8 @@ def _shown(ch: str) -> str:
 def to_json_text(value: Any) -> str:
     """`value` as indented JSON, ASCII only: safe to print whatever it holds."""
     return json.dumps(value, indent=2, ensure_ascii=True, default=str)
+
+
+def amount_text(amount_inr: Decimal) -> str:
+    """`₹3,907.34`; `₹?` where nobody kept the amount."""
+    return "₹?" if amount_inr.is_nan() else f"₹{amount_inr:,.2f}"

@@ -16,12 +16,25 @@ from control_room.tracking import transactions_sql as sql
 from control_room.tracking.ledger_search import find_in_ledger
 from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
+from control_room.tracking.text import amount_text
 from control_room.tracking.transactions import TransactionRow, UnknownTransactionError, find_transaction
 from services.common.chain import ChainError, read_chain
 
 _ANSWER_WORDS: Final = {0: "connection reset", -1: "held back until the caller gave up"}
 """What the ledger's statuses that are not HTTP's mean."""
-_ORDER: Final = ("accepted", "published", "attempt", "ledger", "delivered", "requeued", "dead", "fault", "waiting")
+ORDER: Final = (
+    "sent",
+    "answered",
+    "accepted",
+    "published",
+    "attempt",
+    "ledger",
+    "delivered",
+    "requeued",
+    "dead",
+    "fault",
+    "waiting",
+)
 """Among events of one instant, cause stands before effect."""
 
 
@@ -32,7 +45,8 @@ class TimelineEvent:
     at_s: float
     """Unix time."""
     kind: str
-    """One of `accepted published attempt requeued delivered dead ledger fault waiting`."""
+    """One of `accepted published attempt requeued delivered dead ledger fault waiting`; from the files of a run also
+    `sent` and `answered`, the client's side."""
     who: str
     """The member that did it."""
     what: str
@@ -112,9 +126,9 @@ def timeline(endpoints: Endpoints, transaction_id: str, journal: Path | None = N
         notes.append(f"Postgres tells nothing: {error}")
     events += _ledger_events(endpoints.merchant_url, transaction_id, row, attempts, notes)
     if journal is not None and events:
-        events += _fault_events(journal, min(event.at_s for event in events), _end_s(row, attempts), notes)
-    events.sort(key=lambda event: (event.at_s, _ORDER.index(event.kind)))
-    return Timeline(transaction_id, row, tuple(_with_gaps(events)), tuple(notes))
+        events += fault_events(journal, min(event.at_s for event in events), _end_s(row, attempts), notes)
+    events.sort(key=lambda event: (event.at_s, ORDER.index(event.kind)))
+    return Timeline(transaction_id, row, tuple(with_gaps(events)), tuple(notes))
 
 
 def _records(conninfo: str, transaction_id: str) -> tuple[list[Attempt], tuple[str | None, float | None]]:
@@ -160,7 +174,7 @@ def pipeline_events(
 
 
 def _accepted(row: TransactionRow) -> TimelineEvent:
-    what = f"₹{row.amount_inr:,} {row.status}"
+    what = f"{amount_text(row.amount_inr)} {row.status}".rstrip()
     return TimelineEvent(
         row.accepted_at_s, "accepted", row.accepted_by, what, None, {"amount_inr": str(row.amount_inr)}
     )
@@ -232,10 +246,11 @@ def _ledger_events(
         return []
     if not finding.complete:
         notes.append("the ledger is long here: only its lines around recorded attempts, or its first, were searched")
-    return [_ledger_event(line) for line in finding.lines]
+    return [ledger_event(line) for line in finding.lines]
 
 
-def _ledger_event(line: Mapping[str, Any]) -> TimelineEvent:
+def ledger_event(line: Mapping[str, Any]) -> TimelineEvent:
+    """A line of the merchant's ledger."""
     status = line.get("status")
     answer = _ANSWER_WORDS.get(status, str(status)) if isinstance(status, int) else "?"
     signed = (
@@ -248,7 +263,8 @@ def _ledger_event(line: Mapping[str, Any]) -> TimelineEvent:
     return TimelineEvent(float(line["at"]), "ledger", "merchant-server", what, None, facts)
 
 
-def _fault_events(journal: Path, begin_s: float, end_s: float, notes: list[str]) -> list[TimelineEvent]:
+def fault_events(journal: Path, begin_s: float, end_s: float, notes: list[str]) -> list[TimelineEvent]:
+    """Faults and heals of a journal between two moments (Unix); what cannot be read is said in `notes`."""
     events = []
     named: dict[int, str] = {}
     try:
@@ -266,7 +282,7 @@ def _fault_events(journal: Path, begin_s: float, end_s: float, notes: list[str])
     return events
 
 
-def _with_gaps(events: Sequence[TimelineEvent]) -> list[TimelineEvent]:
+def with_gaps(events: Sequence[TimelineEvent]) -> list[TimelineEvent]:
     """`events` with the time since the one before; the ledger's and the faults' lines are witnesses, not steps."""
     result: list[TimelineEvent] = []
     previous_s: float | None = None

@@ -143,8 +143,25 @@ class ControlRoom(Deeds, App[int]):
                     yield ReportsView()
                     yield LogsView()
             yield ActivityPane(id="activity")
+            yield from self.below()
             yield KeyLine(id="keys")
         yield Static(id="too-small", markup=False)
+
+    def below(self) -> ComposeResult:
+        """What stands between the activity and the keys."""
+        return ()
+
+    def record_words(self) -> str:
+        """Which moment is shown, where it is not now."""
+        return ""
+
+    def hint(self, words: str) -> str:
+        """What a view says of its keys."""
+        return words
+
+    def refusal(self, command: Command) -> str:
+        """Why a command is not done here; empty where it is."""
+        return f"{command.title}: this control room only reads" if self.read_only and command.changes else ""
 
     def on_mount(self) -> None:
         """Begins to draw."""
@@ -166,7 +183,7 @@ class ControlRoom(Deeds, App[int]):
     def commands(self) -> list[Command]:
         """What can be done now."""
         found = commands_of(self.view_name, self.table)
-        return [each for each in found if not (self.read_only and each.changes)]
+        return [each for each in found if not self.refusal(each)]
 
     def tick(self) -> None:
         """Four times a second: jobs that ended, and the newest snapshot, drawn."""
@@ -193,9 +210,14 @@ class ControlRoom(Deeds, App[int]):
             return
         snapshot = self.snapshot
         base.query_one(TitleLine).show(
-            snapshot, self.view_name, armed=self.armed, frozen=self.frozen, read_only=self.read_only
+            snapshot,
+            self.view_name,
+            armed=self.armed,
+            frozen=self.frozen,
+            read_only=self.read_only,
+            record=self.record_words(),
         )
-        base.query_one(VerdictLine).show(assure(snapshot))
+        base.query_one(VerdictLine).show(assure(snapshot), self.record_words())
         base.query_one(TabLine).show(self.view_name)
         base.query_one(KeyLine).show([each for each in self.commands() if each.footer])
         base.query_one(ActivityPane).show_newest(entries(self.jobs.all, snapshot))
@@ -215,8 +237,8 @@ class ControlRoom(Deeds, App[int]):
 
         Failure policy: open. What goes wrong is shown, and the control room goes on.
         """
-        if self.read_only and command.changes:
-            self.notify(f"{command.title}: this control room only reads", severity="warning")
+        if why := self.refusal(command):
+            self.notify(why, severity="warning", markup=False)
             return
         owner = self.view if command.view else self
         try:

@@ -54,6 +54,12 @@ _SHOWN: Final = {
     "enter": "enter",
     "escape": "esc",
     "space": "space",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "left": "←",
+    "right": "→",
+    "shift+left": "shift+←",
+    "shift+right": "shift+→",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
 }

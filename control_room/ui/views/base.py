@@ -86,8 +86,8 @@ class View(Vertical):
 
 
 def stale(part: Part[Any]) -> str:
-    """Why and since when a part is old; empty where it is not."""
+    """Why and since when a part is old, or what else is to be said of it; empty where nothing is."""
     if not part.error:
         return ""
-    age = f", {duration(part.age_s)} old" if part.value is not None else ""
-    return f"stale{age}: {harmless(part.error, 200)}" if part.value is not None else harmless(part.error, 200)
+    said = harmless(part.error, 200)
+    return f"stale, {duration(part.age_s)} old: {said}" if part.value is not None and part.age_s > 0 else said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -59,14 +58,13 @@ class ChaosView(View):
         yield offers
         merchant = Block(id="merchant")
         merchant.border_title = "The merchant"
-        merchant.border_subtitle = "m changes it"
         yield merchant
         running = LineList[RunningFault](
             [
                 Column[RunningFault]("#", 3, lambda fault: str(fault.number), right=True),
                 Column[RunningFault]("FAULT", 22, lambda fault: f"{fault.name} {fault.target}"),
                 Column[RunningFault]("SINCE", 8, lambda fault: clock(fault.at_s)),
-                Column[RunningFault]("ENDS", 12, _ends),
+                Column[RunningFault]("ENDS", 12, lambda fault: _ends(fault, self.snapshot.taken_at_s)),
                 Column[RunningFault]("SEEN", 4, _seen),
                 Column[RunningFault]("EVIDENCE", 10, _evidence, grows=True),
             ],
@@ -85,9 +83,10 @@ class ChaosView(View):
     def draw(self, snapshot: Snapshot) -> None:
         """What is armed, how the merchant behaves, what is open."""
         offers = self.query_one("#offers", LineList)
-        offers.border_title = "ARMED: enter applies" if self.room.armed else "Faults: ! arms first"
+        offers.border_title = "ARMED: enter applies" if self.room.armed else f"Faults{self.room.hint(': ! arms first')}"
         merchant = snapshot.merchant
         block = self.query_one("#merchant", Block)
+        block.border_subtitle = self.room.hint("m changes it")
         if merchant.value is None:
             block.say((stale(merchant) or "looking", "$text-muted"))
         else:
@@ -103,7 +102,7 @@ class ChaosView(View):
             )
         running = self.query_one("#running", LineList)
         running.border_title = f"Open faults {len(snapshot.faults.value.running) if snapshot.faults.value else 0}"
-        running.border_subtitle = stale(snapshot.faults).replace("[", "(") or "H heals all"
+        running.border_subtitle = stale(snapshot.faults).replace("[", "(") or self.room.hint("H heals all")
         running.show(snapshot.faults.value.running if snapshot.faults.value else ())
 
     def do_arm(self) -> None:
@@ -242,10 +241,10 @@ def _targets(offer: Offer) -> Cell:
     return "any member" if offer.targets == MEMBERS else ", ".join(offer.targets)
 
 
-def _ends(fault: RunningFault) -> Cell:
+def _ends(fault: RunningFault, now_s: float) -> Cell:
     if fault.until_s is None:
         return "until healed"
-    left_s = fault.until_s - time.time()
+    left_s = fault.until_s - now_s
     return (f"in {duration(left_s)}", "info") if left_s > 0 else ("overdue", "bad")
 
 

@@ -67,8 +67,8 @@ class ReportsView(View):
         runs = self.query_one("#runs", LineList)
         part = snapshot.runs
         runs.border_title = f"Runs {len(part.value or ())}"
-        runs.border_subtitle = (
-            stale(part).replace("[", "(") or "v verify · c check · e export · space marks, m compares"
+        runs.border_subtitle = stale(part).replace("[", "(") or self.room.hint(
+            "v verify · c check · e export · space marks, m compares"
         )
         runs.show(part.value or ())
         run = runs.current

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -50,7 +49,7 @@ class StackView(View):
             Column("MEMBER", 16, lambda member: member.status.name),
             Column("STATE", 10, _state),
             Column("READY", 12, _ready, grows=True),
-            Column("UPTIME", 7, _uptime, right=True),
+            Column("UPTIME", 7, lambda member: _uptime(member, self.snapshot.taken_at_s), right=True),
             Column("RST", 3, _restarts, right=True),
             Column("CPU", 4, _cpu, right=True),
             Column("MiB", 5, _memory, right=True),
@@ -73,7 +72,7 @@ class StackView(View):
         ready = sum(member.status.ready for member in members)
         memory = sum(member.status.memory_bytes for member in members) / 2**20
         found.border_title = f"Members: {ready} of {len(members)} ready, {memory:,.0f} MiB"
-        found.border_subtitle = stale(part).replace("[", "(") or "space marks · x faults · l logs"
+        found.border_subtitle = stale(part).replace("[", "(") or self.room.hint("space marks · x faults · l logs")
         found.show(members)
 
     @property
@@ -145,9 +144,9 @@ def _ready(member: MemberView) -> Cell:
     return ("yes", "good") if member.status.ready else (member.status.reason or "no", "bad")
 
 
-def _uptime(member: MemberView) -> Cell:
+def _uptime(member: MemberView, now_s: float) -> Cell:
     status = member.status
-    return duration(time.time() - status.started_at_s) if status.started_at_s and status.pid else "-"
+    return duration(now_s - status.started_at_s) if status.started_at_s and status.pid else "-"
 
 
 def _restarts(member: MemberView) -> Cell:

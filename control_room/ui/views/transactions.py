@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from control_room.tracking.filter import parse_filter, undelivered_s
 from control_room.tracking.listing import Listing, Order, Query, arranged
 from control_room.tracking.snapshot import Snapshot
-from control_room.tracking.text import harmless
+from control_room.tracking.text import amount_text, harmless
 from control_room.tracking.timeline_text import render
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
@@ -34,6 +34,7 @@ TONES: Final = {
     "delivered": "good",
     "dead": "bad",
     "missing": "bad",
+    "accepted": "info",
 }
 STORY_AFTER_S: Final = 0.3
 """How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
@@ -84,13 +85,13 @@ class TransactionsView(View):
         """The list and the story."""
         columns: list[Column[TransactionRow]] = [
             Column("ID", 8, lambda row: row.transaction_id[:8]),
-            Column("AMOUNT", 12, lambda row: f"₹{row.amount_inr:,.2f}", right=True),
+            Column("AMOUNT", 12, lambda row: amount_text(row.amount_inr), right=True),
             Column("STATE", 9, lambda row: (row.state, TONES.get(row.state, ""))),
             Column("ROUND", 5, lambda row: str(row.round), right=True),
             Column("TRY", 3, lambda row: str(row.attempt), right=True),
             Column("HTTP", 5, _answer),
-            Column("AGE", 7, lambda row: duration(undelivered_s(row, time.time())), right=True),
-            Column("NEXT", 12, _next),
+            Column("AGE", 7, lambda row: duration(undelivered_s(row, self.snapshot.taken_at_s)), right=True),
+            Column("NEXT", 12, lambda row: _next(row, self.snapshot.taken_at_s)),
             Column("KAFKA", 10, _where, from_width=86),
             Column("RECEIVER", 8, lambda row: (row.receiver_name, "dim"), grows=True, from_width=100),
         ]
@@ -119,7 +120,7 @@ class TransactionsView(View):
             else:
                 found.show(found.rows)
             found.border_title = self._title(listing, len(found.rows))
-        found.border_subtitle = stale(part).replace("[", "(") or "/ filter · o order · f hold · J jump"
+        found.border_subtitle = stale(part).replace("[", "(") or self.room.hint("/ filter · o order · f hold · J jump")
         self._draw_story(found.current)
 
     def _title(self, listing: Listing, shown: int) -> str:
@@ -133,7 +134,7 @@ class TransactionsView(View):
         rows: Sequence[TransactionRow] = listing.rows
         if listing.query != self.query_now:
             # Asked for since: arranged here until the collector has it, so that a key is answered at once.
-            rows = arranged(rows, self.query_now, time.time())
+            rows = arranged(rows, self.query_now, self.snapshot.taken_at_s)
         if self._held is not None:
             known = {row.transaction_id: row for row in rows}
             rows = [known[each] for each in self._held if each in known]
@@ -235,6 +236,10 @@ class TransactionsView(View):
         self.room.deliver_text(text, save_filename="transactions.csv")
         self.room.notify(f"{len(rows):,} transactions written to transactions.csv")
 
+    def read_story_again(self) -> None:
+        """The moment is another: so is the story, perhaps."""
+        self._asked_at_s = 0.0
+
     def _draw_story(self, row: TransactionRow | None) -> None:
         place = self.query_one("#story", Line)
         if row is None:
@@ -278,7 +283,8 @@ def shortened(lines: Sequence[str], height: int) -> list[str]:
 
 
 def _summary(row: TransactionRow) -> str:
-    return f"accepted by {harmless(row.accepted_by, 40)}, ₹{row.amount_inr:,.2f}, to {harmless(row.receiver_name, 60)}"
+    by, to = harmless(row.accepted_by, 40), harmless(row.receiver_name, 60)
+    return f"accepted by {by}, {amount_text(row.amount_inr)}, to {to or '?'}"
 
 
 def _answer(row: TransactionRow) -> Cell:
@@ -287,14 +293,14 @@ def _answer(row: TransactionRow) -> Cell:
     return ("t/o" if "timeout" in row.last_error.lower() else row.last_error, "warn") if row.last_error else "-"
 
 
-def _next(row: TransactionRow) -> Cell:
+def _next(row: TransactionRow, now_s: float) -> Cell:
     if row.state == "outbox":
         return "publish"
     if row.state == "in-kafka":
         return "first try"
     if row.next_due_at_s is None or row.state in ("delivered", "dead"):
         return "-"
-    left_s = row.next_due_at_s - time.time()
+    left_s = row.next_due_at_s - now_s
     return f"in {duration(left_s)}" if left_s > 0 else "due"
 
 

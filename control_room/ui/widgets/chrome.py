@@ -59,15 +59,19 @@ def _plain(text: str) -> str:
 class TitleLine(Line):
     """Which stack, which view, how many members are up, what is armed."""
 
-    def show(self, snapshot: Snapshot, view: str, *, armed: bool, frozen: bool, read_only: bool) -> None:
-        """Draws it."""
+    def show(
+        self, snapshot: Snapshot, view: str, *, armed: bool, frozen: bool, read_only: bool, record: str = ""
+    ) -> None:
+        """Draws it. `record`: which moment this is, where it is not now."""
         members = snapshot.members.value or ()
         ready = sum(member.status.ready for member in members)
         faults = snapshot.faults.value.running if snapshot.faults.value else ()
         up = f"{ready}/{len(members)} up" if snapshot.is_up and members else "no stack" if snapshot.stack.error else "…"
+        if record and not members:
+            up = ""
         pieces = [
             (" bruce-control ", "bold reverse"),
-            (f" {snapshot.runtime} ▸ {VIEWS[view]} ", "bold"),
+            (f" {'record' if record else snapshot.runtime} ▸ {VIEWS[view]} ", "bold"),
             (f"  {up}", "$text-success" if members and ready == len(members) else "$text-warning"),
         ]
         if faults:
@@ -76,7 +80,9 @@ class TitleLine(Line):
             pieces += [("  ", ""), (" ARMED ", "bold $text-error reverse")]
         if frozen:
             pieces += [("  ", ""), (" FROZEN: F goes on ", "bold $text-accent reverse")]
-        if read_only:
+        if record:
+            pieces += [("  ", ""), (f" {record} ", "bold $text-accent reverse")]
+        elif read_only:
             pieces.append(("  read-only", "$text-accent"))
         self.say(*pieces)
 
@@ -86,10 +92,10 @@ class VerdictLine(Line):
 
     DEFAULT_CSS = "VerdictLine { height: auto; min-height: 2; max-height: 3; }"
 
-    def show(self, found: Assurance) -> None:
-        """Draws it: the word with what is known beside it, then the sum."""
+    def show(self, found: Assurance, record: str = "") -> None:
+        """Draws it: the word with what is known beside it, then the sum. `record`: as for the title."""
         width = max(20, (self.size.width or 80) - 2)
-        facts = []
+        facts = [f"RECORD {record}"] if record else []
         if found.lost is not None:
             facts.append(f"lost {found.lost}")
         if found.unaccounted is not None:

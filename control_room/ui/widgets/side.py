@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
@@ -78,7 +77,7 @@ def _faults(snapshot: Snapshot) -> Pieces:
     pieces: Pieces = []
     view = snapshot.faults.value
     for fault in view.running if view else ():
-        left = "until healed" if fault.until_s is None else f"heals in {duration(fault.until_s - time.time())}"
+        left = "until healed" if fault.until_s is None else f"heals in {duration(fault.until_s - snapshot.taken_at_s)}"
         seen = {True: "✓ seen", False: "✗ not seen", None: "… looking"}[fault.verified]
         what = harmless(f"{fault.name} {fault.target}", 24)
         pieces.append((f"! {what}  {seen}, {left}\n", "$text-error"))

@@ -1,0 +1,271 @@
+"""A run that is over, opened again: snapshots of any moment of it, from its tracking record and its other files.
+
+Usage::
+
+    opened = OpenedRun(run_dir)
+    opened.start()            # reads in a thread; snapshots say so until it is done
+    opened.go(moment_s)
+    opened.snapshot()
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from control_room.chaos.catalogue import CATALOGUE
+from control_room.replay.errors import ReplayError
+from control_room.replay.source import CsvSource, fingerprint
+from control_room.stack.runtime import Endpoints
+from control_room.tracking.arithmetic import PLACES, Arithmetic
+from control_room.tracking.faults_view import view_of
+from control_room.tracking.listing import Listing, Query
+from control_room.tracking.parts import Part, first_line
+from control_room.tracking.record import Record, read_record
+from control_room.tracking.record.as_of import (
+    Details,
+    arithmetic_at,
+    find_at,
+    listing_at,
+    story_at,
+)
+from control_room.tracking.record.form import KEPT_PARTS
+from control_room.tracking.record.lives import Lives, read_lives, sound_records
+from control_room.tracking.runs import RunStanding, RunSummary, summary_of
+from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.timeline import Timeline
+from control_room.tracking.transactions import TransactionRow
+from control_room.verify.files import FAULTS, PROBES, RUN, TRACKING
+from services.common.event import AMOUNT, COLUMNS, RECEIVER_NAME, SENDER_NAME, STATUS
+
+NO_RECORD: Final = "this run has no tracking record: only what its other files tell is shown"
+LOUD_ALONE: Final = "a record keeps warnings and errors alone"
+PROBE_HOLDS_S: Final = 2.0
+"""A look at what was left tells of no later moment than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something on the time line."""
+
+    at_s: float
+    kind: str
+    """`apply` or `heal`."""
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What was read of the run."""
+
+    summary: RunSummary
+    api_url: str
+    record: Record | None
+    lives: Lives
+    details: dict[int, Details]
+    faults: tuple[dict[str, Any], ...]
+    probes: tuple[dict[str, Any], ...]
+    begins_at_s: float
+    ends_at_s: float
+
+
+class OpenedRun:
+    """One run, at one moment of it."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.moment_s = 0.0
+        self.error = ""
+        """Why nothing can be shown, in a sentence."""
+        self._files: _Files | None = None
+        self._query = Query()
+        self._listed: tuple[float, Query, Listing] | None = None
+        self._wake = threading.Condition()
+        self._made: tuple[float, Listing | None, Snapshot] | None = None
+
+    def start(self) -> None:
+        """Reads the run, in a thread of its own, and then lists its transactions whenever the moment has changed."""
+        threading.Thread(target=self._work, name="opened-run", daemon=True).start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been read."""
+        return self._files is not None
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Its first and its last moment (Unix); both 0 before it was read."""
+        return (self._files.begins_at_s, self._files.ends_at_s) if self._files is not None else (0.0, 0.0)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The faults and their heals, oldest first."""
+        if self._files is None:
+            return ()
+        view = view_of(self._files.faults, _lasting)
+        return tuple(Mark(line.at_s, line.kind, line.words) for line in view.recent if line.kind != "evidence")
+
+    @property
+    def note(self) -> str:
+        """What is not as it should be with the record, in a sentence."""
+        if self._files is None:
+            return self.error
+        return NO_RECORD if self._files.record is None else self._files.record.damage
+
+    def go(self, moment_s: float) -> None:
+        """To a moment (Unix), or to the end of the run that is nearer."""
+        begins_at_s, ends_at_s = self.span_s
+        with self._wake:
+            self.moment_s = min(max(moment_s, begins_at_s), ends_at_s)
+            self._wake.notify()
+
+    def ask(self, query: Query) -> None:
+        """What the list of transactions is to show."""
+        with self._wake:
+            self._query = query
+            self._wake.notify()
+
+    def hurry(self, *names: str) -> None:
+        """Nothing of a run that is over becomes newer."""
+
+    def snapshot(self) -> Snapshot:
+        """The moment; never waits for the list of transactions, which may be one of a moment ago."""
+        files, moment_s, listed = self._files, self.moment_s, self._listed
+        if files is None:
+            return Snapshot(number=1, stack=Part(None, self.error)) if self.error else Snapshot()
+        listing = listed[2] if listed is not None else None
+        if self._made is None or self._made[0] != moment_s or self._made[1] is not listing:
+            self._made = moment_s, listing, self._snapshot(files, moment_s, listing)
+        return self._made[2]
+
+    def story(self, transaction_id: str) -> Timeline:
+        """The story of one until now. Raises UnknownTransactionError, RuntimeError before the run was read."""
+        files = self._read()
+        return story_at(files.lives, self.run_dir, transaction_id, self.moment_s, files.details.get)
+
+    def find(self, text: str) -> TransactionRow:
+        """The transaction whose id begins so. Raises as `find_at`, RuntimeError before the run was read."""
+        files = self._read()
+        return find_at(files.lives, text, self.moment_s, files.details.get)
+
+    def _read(self) -> _Files:
+        if self._files is None:
+            raise RuntimeError(self.error or "the run is still being read")
+        return self._files
+
+    def _work(self) -> None:
+        """Failure policy: open. What cannot be read is said instead."""
+        try:
+            files = _read_files(self.run_dir)
+        except Exception as error:  # noqa: BLE001 - a folder may hold anything; the screen says what was wrong with it
+            self.error = f"this run cannot be opened: {first_line(error)}"
+            return
+        self.moment_s = files.begins_at_s
+        self._files = files
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._listed is None or self._listed[:2] != (self.moment_s, self._query))
+                moment_s, query = self.moment_s, self._query
+            self._listed = moment_s, query, listing_at(files.lives, moment_s, query, files.details.get)
+
+    def _snapshot(self, files: _Files, moment_s: float, listing: Listing | None) -> Snapshot:
+        told = files.record.at(moment_s) if files.record is not None else None
+        if told is None:
+            told = self._without_record(files, moment_s)
+        elif told.logs.value is not None and not told.logs.error:
+            told = replace(told, logs=replace(told.logs, error=LOUD_ALONE, age_s=0.0))
+        notes = "; ".join(files.lives.notes)
+        changes: dict[str, Any] = {
+            "runs": Part((files.summary,)),
+            "transactions": Part(None, "reading") if listing is None else Part(listing, notes),
+        }
+        if moment_s >= files.ends_at_s and files.summary.arithmetic is not None:
+            changes["run"] = Part(RunStanding(files.summary, files.summary.arithmetic))
+        return replace(told, **changes)
+
+    def _without_record(self, files: _Files, moment_s: float) -> Snapshot:
+        """The moment as far as files other than the record tell it."""
+        begins = f"its tracking record begins later: {NO_RECORD}" if files.record is not None else NO_RECORD
+        silent: Part[Any] = Part(None, begins)
+        parts: dict[str, Any] = dict.fromkeys(KEPT_PARTS, silent)
+        ends = Endpoints(files.api_url, {}, "", "", "", {}, "", "", "", {}, "", {})
+        parts["stack"] = Part(ends)  # the run was sent to one
+        parts["faults"] = Part(view_of((each for each in files.faults if each["at"] <= moment_s), _lasting))
+        summary = replace(files.summary, verdict="open", arithmetic=None, classes=None, reasons=())
+        parts["run"] = Part(RunStanding(summary, self._sum(files, moment_s)))
+        return Snapshot(1, moment_s, **parts)
+
+    def _sum(self, files: _Files, moment_s: float) -> Arithmetic:
+        """As the last look at what was left saw it, else as the run's other files do."""
+        before = [each for each in files.probes if moment_s - PROBE_HOLDS_S <= each["at"] <= moment_s]
+        if before:
+            last = before[-1]
+            places = {name: int(last.get(name, 0)) for name in PLACES}
+            stale = tuple(last.get("stale", ()))
+            return Arithmetic.balanced(int(last["accepted"]), int(last["delivered"]), places, stale=stale)
+        return arithmetic_at(listing_at(files.lives, moment_s, Query()))
+
+
+def _read_files(run_dir: Path) -> _Files:
+    """Everything. Raises OSError, ValueError or KeyError: it is no run."""
+    document = orjson.loads((run_dir / RUN).read_bytes())
+    began_s = float(document.get("started_at") or document.get("created_at") or 0.0)
+    record = read_record(run_dir / TRACKING)
+    if record is not None:
+        record.at(record.moments[-1].at_s)  # one of another version is found out here, not while drawing
+    lives = read_lives(run_dir)
+    notes: list[str] = []
+    faults = tuple(sound_records(run_dir / FAULTS, notes))
+    times = [each for each in (lives.begins_at_s, lives.ends_at_s, began_s or None) if each is not None]
+    times += [each["at"] for each in faults]
+    if record is not None:
+        times += [record.moments[0].at_s, record.moments[-1].at_s]
+    return _Files(
+        summary_of(run_dir),
+        str(document.get("api_url", "")),
+        record,
+        replace(lives, notes=(*lives.notes, *notes)),
+        _details(document, lives),
+        faults,
+        tuple(each for each in sound_records(run_dir / PROBES, notes) if each["k"] == "probe"),
+        min(times, default=0.0),
+        max(times, default=0.0),
+    )
+
+
+def _details(document: dict[str, Any], lives: Lives) -> dict[int, Details]:
+    """What the source says of each payment, by line.
+
+    Failure policy: open. A source that is gone, or is another by now, says nothing.
+    """
+    wanted = {life.row for life in lives.by_id.values()}
+    found: dict[int, Details] = {}
+    try:
+        path = Path(document["settings"]["source"])
+        if fingerprint(path).sha256 != document["source"]["sha256"]:
+            return {}
+        source = CsvSource(path)
+        places = dict(zip(COLUMNS, source.places, strict=True))
+        for row in source.rows():
+            if row.line in wanted and not row.fault and len(row.cells) == source.columns:
+                words = [row.cells[places[name]] for name in (STATUS, SENDER_NAME, RECEIVER_NAME)]
+                found[row.line] = Details(_amount(row.cells[places[AMOUNT]]), *words)
+    except (ReplayError, KeyError, TypeError):
+        return {}
+    return found
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
+def _lasting(name: str) -> bool:
+    return name not in CATALOGUE or CATALOGUE[name].lasting

@@ -1,0 +1,39 @@
+"""The commands of a run that is looked at again: those of the time slider, beside those that read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from control_room.ui.commands import TABLE, Command
+
+SLIDER: Final = (
+    Command("back", "left", "back", "The moment a second earlier.", footer=True),
+    Command("on", "right", "on", "The moment a second later.", footer=True),
+    Command("far_back", "shift+left", "10 back", "The moment ten seconds earlier."),
+    Command("far_on", "shift+right", "10 on", "The moment ten seconds later."),
+    Command("first", "home", "begin", "The first moment of the run."),
+    Command("last", "end", "end", "The last moment of the run, with its verdict where it has one."),
+    Command("moment", "t", "time", "Go to a time of day: 12:03:11.", footer=True),
+    Command("play", "space", "play", "Let the time run, or halt it.", footer=True),
+    Command("speed", "X", "1x/10x", "Play as fast as it was, or ten times as fast.", footer=True),
+    Command("next_fault", "greater_than_sign", "next fault", "The moment of the next fault or heal.", footer=True),
+    Command("previous_fault", "less_than_sign", "fault before", "The moment of the fault or heal before."),
+)
+POINTLESS: Final = frozenset(
+    {
+        "arm",
+        "replay",
+        "replay_preview",
+        "replay_file",
+        "replay_rate",
+        "replay_max",
+        "replay_ids",
+        "compare",
+        "cancel",
+        "freeze_drawing",
+        "log_follow",
+        "follow",
+    }
+)
+"""Commands that change nothing, and serve nothing but what cannot be done in a record."""
+RECORD_TABLE: Final = (*SLIDER, *TABLE)
