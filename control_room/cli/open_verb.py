@@ -15,10 +15,10 @@ from control_room.verify.files import RUN
 _NAMED = 10
 
 
-@click.command(name="open")
+@click.command()
 @click.argument("run", metavar="RUN", required=False)
 @click.option("--state", "--state-dir", "state", type=click.Path(file_okay=False, path_type=Path), help="As in `up`.")
-def open_(run: str | None, state: Path | None) -> None:
+def open(run: str | None, state: Path | None) -> None:  # noqa: A001 - a verb is found by its name
     """Look at RUN again, at any moment of it: the control room's views, with a time slider.
 
     RUN is a run's folder or id, or the beginning of one (default: the newest). No stack is needed, nothing is changed.

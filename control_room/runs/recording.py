@@ -82,7 +82,7 @@ class Recording:
             log.warning("the run goes on without its tracking record: %s", sentence)
 
     def _record(self, snapshots: Callable[[], Snapshot]) -> None:
-        writer = RecordWriter(self._run_dir / TRACKING)
+        writer = RecordWriter(self._run_dir / TRACKING, stop=self._stop.is_set)
         try:
             while not self._stop.wait(EVERY_S):
                 snapshot = snapshots()

@@ -180,7 +180,7 @@ async def test_what_changes_anything_is_off_and_says_why(tmp_path):
             app.do(command)
             await wait_for(pilot, lambda: [RUN in each.message for each in app._notifications] == [True])
             assert command not in app.commands()
-        await wait_for(pilot, lambda: "is over" in screen_text(app))
+        await wait_for(pilot, lambda: "its record cannot be" in screen_text(app))
         assert app.jobs.all == []
     assert {path: path.read_bytes() for path in run.run_dir.iterdir()} == before
 
@@ -228,7 +228,7 @@ async def test_the_story_of_one_ends_at_the_moment(tmp_path, monkeypatch):
     async with opened(tmp_path, (120, 34)) as (pilot, app, _):
         await pilot.press("2")
         await to(pilot, app, 5.6)
-        app.query_one(TransactionsView).jump(tid(5))
+        app.query_one(TransactionsView).jump(tid(4))
         await wait_for(pilot, lambda: told(app) == ["sent", "answered", "accepted", "attempt", "ledger"])
         await pilot.press("right", "right")
         await wait_for(pilot, lambda: told(app)[5:] == ["attempt", "ledger", "delivered"])

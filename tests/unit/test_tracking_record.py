@@ -136,6 +136,17 @@ def test_the_record_stays_within_its_limit_and_thins_out_what_is_old(tmp_path):
     assert not path.with_suffix(".thinning").exists()
 
 
+def test_a_run_that_ends_does_not_wait_for_the_thinning(tmp_path):
+    path = tmp_path / TRACKING
+    writer = RecordWriter(path, 10_000, stop=lambda: True)
+    for second in range(WHOLE_EVERY):
+        writer.take(counting(second))
+    writer.close()
+    assert path.stat().st_size > 10_000
+    assert len(read_record(path).moments) == WHOLE_EVERY
+    assert [each.name for each in tmp_path.iterdir()] == [TRACKING]
+
+
 def test_two_that_record_one_run_do_not_write_into_each_other(tmp_path):
     first, second = RecordWriter(tmp_path / TRACKING), RecordWriter(tmp_path / TRACKING)
     assert first.take(counting(0))

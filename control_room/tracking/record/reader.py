@@ -13,7 +13,7 @@ from control_room.tracking.record.lines import Moment, moments
 from control_room.tracking.record.writer import BEAT_S
 from control_room.tracking.snapshot import Snapshot
 
-GAP_S: Final = 2 * BEAT_S
+GAP_S: Final = 3 * BEAT_S
 """Without a line for so long, nobody recorded."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ BEAT_S: Final = 5.0
 _THINNED_SHARE: Final = 0.75
 """Of its lines, the oldest so many lose every other one when the record is thinned out."""
 _THIN_PAUSE_LINES: Final = 20
-_THIN_PAUSE_S: Final = 0.01
+_THIN_PAUSE_S: Final = 0.005
 """Thinning goes on beside a replay: it rests after so many lines for so long."""
 
 
@@ -32,8 +32,10 @@ class RecordError(RuntimeError):
 class RecordWriter:
     """Appends to one record. Not for several threads. Another process that records the same run goes first."""
 
-    def __init__(self, path: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(self, path: Path, limit_bytes: int = LIMIT_BYTES, stop: Callable[[], bool] = lambda: False) -> None:
+        """`stop`: asked while the record is thinned out, which may take seconds; it then stays as it is."""
         self._path = path
+        self._stop = stop
         self._limit_bytes = limit_bytes
         self._fd = -1
         self._size = 0
@@ -104,6 +106,8 @@ class RecordWriter:
                 lines = Lines()
                 with beside.open("wb") as file:
                     for moment in _thinned(self._path, int(count * _THINNED_SHARE)):
+                        if self._stop():
+                            return
                         file.write(lines.line(moment))
                     file.flush()
                     os.fsync(file.fileno())
@@ -111,6 +115,8 @@ class RecordWriter:
                 self._lines = lines
         except (OSError, ValueError) as error:
             raise RecordError(f"{self._path} cannot be thinned out: {error}") from error
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _swap(self, beside: Path) -> None:
         fd = os.open(beside, os.O_RDWR | os.O_APPEND)
