@@ -20,6 +20,7 @@ import orjson
 
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.replay.errors import ReplayError
+from control_room.replay.options import ReplayOptions
 from control_room.replay.source import CsvSource, fingerprint
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.arithmetic import PLACES, Arithmetic
@@ -65,6 +66,7 @@ class _Files:
 
     summary: RunSummary
     api_url: str
+    settings: ReplayOptions | None
     record: Record | None
     lives: Lives
     details: dict[int, Details]
@@ -116,6 +118,11 @@ class OpenedRun:
         if self._files is None:
             return self.error
         return NO_RECORD if self._files.record is None else self._files.record.damage
+
+    @property
+    def settings(self) -> ReplayOptions | None:
+        """What was sent; None where run.json does not tell."""
+        return self._files.settings if self._files is not None else None
 
     def go(self, moment_s: float) -> None:
         """To a moment (Unix), or to the end of the run that is nearer."""
@@ -228,6 +235,7 @@ def _read_files(run_dir: Path) -> _Files:
     return _Files(
         summary_of(run_dir),
         str(document.get("api_url", "")),
+        _settings(document),
         record,
         replace(lives, notes=(*lives.notes, *notes)),
         _details(document, lives),
@@ -236,6 +244,14 @@ def _read_files(run_dir: Path) -> _Files:
         min(times, default=0.0),
         max(times, default=0.0),
     )
+
+
+def _settings(document: dict[str, Any]) -> ReplayOptions | None:
+    """Failure policy: open. Settings of another version are not shown."""
+    try:
+        return ReplayOptions.from_document(document["settings"])
+    except (ReplayError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _details(document: dict[str, Any], lives: Lives) -> dict[int, Details]:

@@ -15,6 +15,7 @@ from control_room.ui.commands import Command
 from control_room.ui.dialogs import Prompt
 from control_room.ui.record_commands import POINTLESS, RECORD_TABLE, SLIDER
 from control_room.ui.record_desk import RecordDesk, why_not
+from control_room.ui.views.replay import ReplayView
 from control_room.ui.views.transactions import TransactionsView
 from control_room.ui.widgets.chrome import clock
 from control_room.ui.widgets.slider import Play, Slider
@@ -80,9 +81,11 @@ class RecordRoom(ControlRoom):
             self.opened.go(self.opened.moment_s + self.speed * (now_s - self._played_at_s))
             self.playing = self.opened.moment_s < self.opened.span_s[1]
         self._played_at_s = now_s
+        if self.opened.ready and self.opened.settings is not None:
+            self.query_one(ReplayView).options = self.opened.settings
         if self.opened.note and not self._noted:
             self._noted = True
-            self.notify(self.opened.note, severity="warning", timeout=10, markup=False)
+            self.notify(self.opened.note, severity="warning", timeout=6, markup=False)
         super().tick()
 
     def draw(self) -> None:
@@ -129,19 +132,20 @@ class RecordRoom(ControlRoom):
         self.go(self.opened.span_s[1])
 
     def do_next_fault(self) -> None:
-        """To the next mark, with what it says."""
+        """To the next mark; what it says is then the newest line of the activity."""
         later = [mark for mark in self.opened.marks if mark.at_s > self.opened.moment_s + _NEXT_S]
         self._to_mark(later[:1], "no later fault or heal in this run")
 
     def do_previous_fault(self) -> None:
-        """To the mark before, with what it says."""
+        """To the mark before."""
         before = [mark for mark in self.opened.marks if mark.at_s < self.opened.moment_s - _NEXT_S]
         self._to_mark(before[-1:], "no earlier fault or heal in this run")
 
     def _to_mark(self, marks: list[Any], none: str) -> None:
         for mark in marks:
             self.go(mark.at_s)
-        self.notify(marks[0].words if marks else none, markup=False)
+        if not marks:
+            self.notify(none)
 
     def do_play(self) -> None:
         """Plays, from the begin where it stands at the end; or halts."""

@@ -61,10 +61,14 @@ class ReplayView(View):
         bar = self.query_one("#replay-bar", ProgressBar)
         bar.display = progress is not None
         if progress is None:
-            ready = "enter sends it" if snapshot.is_up else "no stack is up: 1 then u starts it"
+            ready = self.room.hint("enter sends it" if snapshot.is_up else "no stack is up: 1 then u starts it")
             self.query_one("#replay-how", Block).say((ready, "bold"))
+            if not ready:
+                ready = (
+                    "This was sent; the verdict line counts it, and the view Transactions has each with its answers."
+                )
             for name in ("answers", "curve"):
-                self.query_one(f"#replay-{name}", Block).say(("nothing was sent yet", "$text-muted"))
+                self.query_one(f"#replay-{name}", Block).say((self.room.hint("nothing was sent yet"), "$text-muted"))
             return
         self._run = progress.run_id
         if progress is not self._seen:
@@ -88,7 +92,7 @@ class ReplayView(View):
         return [
             (f"{harmless(short_path(options.source), 300)}\n", "bold"),
             (f"{many} · {rate} · ids {options.ids}\n", ""),
-            ("o file · m how many · r rate · i ids · v preview", "$text-muted"),
+            (self.room.hint("o file · m how many · r rate · i ids · v preview"), "$text-muted"),
         ]
 
     @property
