@@ -19,7 +19,7 @@ from control_room.tracking.record import RecordError, RecordWriter
 from control_room.tracking.record.form import KEPT_PARTS
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.watch import Watch
-from control_room.verify.files import TRACKING
+from control_room.verify.files import MANIFEST, TRACKING
 
 log = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
@@ -87,7 +87,9 @@ class Recording:
             while not self._stop.wait(EVERY_S):
                 snapshot = snapshots()
                 with self._writing:
-                    if not self._stop.is_set() and snapshot.number:
+                    # What is sealed is not touched: its record would no longer be what the manifest says.
+                    sealed = (self._run_dir / MANIFEST).exists()
+                    if snapshot.number and not sealed and not self._stop.is_set():
                         writer.take(snapshot)
         finally:
             writer.close()

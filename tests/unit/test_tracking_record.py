@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from control_room.runs.recording import Recording
+from control_room.runs.recording import Recording, recorded
+from control_room.stack.runtime import NotRunningError
 from control_room.tracking.log_tail import LogView
 from control_room.tracking.member_logs import LogLine
 from control_room.tracking.parts import Part
@@ -205,6 +206,38 @@ def test_a_record_that_cannot_be_written_fails_no_run_and_says_so_once(tmp_path,
     assert [record.message.split(":")[0] for record in caplog.records] == [
         "the run goes on without its tracking record"
     ]
+
+
+def test_a_sealed_run_is_not_recorded_until_its_seal_is_taken_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("control_room.runs.recording.EVERY_S", 0.001)
+    asked = iter(range(10_000_000))
+    seal = tmp_path / "manifest.json"
+    seal.write_text("{}")
+    looked, wrote = threading.Event(), threading.Event()
+
+    def snapshots():
+        number = next(asked)
+        if number > 3:
+            looked.set()
+        if (tmp_path / TRACKING).exists():
+            wrote.set()
+        return counting(number)
+
+    with Recording(None, tmp_path, tmp_path, snapshots):
+        assert looked.wait(10)
+        assert not wrote.is_set()
+        seal.unlink()
+        assert wrote.wait(10)
+
+
+def test_without_a_stack_here_nothing_is_recorded(tmp_path):
+    class Down:
+        def endpoints(self):
+            raise NotRunningError("no stack is running")
+
+    with recorded(Down(), tmp_path, tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_written_once_a_recording_was_closed(tmp_path, monkeypatch):
