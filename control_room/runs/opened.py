@@ -25,7 +25,7 @@ from control_room.replay.source import CsvSource, fingerprint
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.arithmetic import PLACES, Arithmetic
 from control_room.tracking.faults_view import view_of
-from control_room.tracking.listing import Listing, Query
+from control_room.tracking.listing import Listing, Query, arranged
 from control_room.tracking.parts import Part, first_line
 from control_room.tracking.record import Record, read_record
 from control_room.tracking.record.as_of import (
@@ -76,6 +76,17 @@ class _Files:
     ends_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The transactions at a moment."""
+
+    moment_s: float
+    query: Query
+    listing: Listing
+    sum: Arithmetic
+    """As the files other than the record tell it."""
+
+
 class OpenedRun:
     """One run, at one moment of it."""
 
@@ -86,9 +97,9 @@ class OpenedRun:
         """Why nothing can be shown, in a sentence."""
         self._files: _Files | None = None
         self._query = Query()
-        self._listed: tuple[float, Query, Listing] | None = None
+        self._listed: _Listed | None = None
         self._wake = threading.Condition()
-        self._made: tuple[float, Listing | None, Snapshot] | None = None
+        self._made: tuple[float, _Listed | None, Snapshot] | None = None
 
     def start(self) -> None:
         """Reads the run, in a thread of its own, and then lists its transactions whenever the moment has changed."""
@@ -141,13 +152,15 @@ class OpenedRun:
         """Nothing of a run that is over becomes newer."""
 
     def snapshot(self) -> Snapshot:
-        """The moment; never waits for the list of transactions, which may be one of a moment ago."""
+        """The moment; never waits for the list of transactions, which may be one of a moment ago.
+
+        A run without a record is told from that list: then the snapshot is of the list's moment.
+        """
         files, moment_s, listed = self._files, self.moment_s, self._listed
         if files is None:
             return Snapshot(number=1, stack=Part(None, self.error)) if self.error else Snapshot()
-        listing = listed[2] if listed is not None else None
-        if self._made is None or self._made[0] != moment_s or self._made[1] is not listing:
-            self._made = moment_s, listing, self._snapshot(files, moment_s, listing)
+        if self._made is None or self._made[0] != moment_s or self._made[1] is not listed:
+            self._made = moment_s, listed, self._snapshot(files, moment_s, listed)
         return self._made[2]
 
     def story(self, transaction_id: str) -> Timeline:
@@ -176,26 +189,32 @@ class OpenedRun:
         self._files = files
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._listed is None or self._listed[:2] != (self.moment_s, self._query))
+                self._wake.wait_for(self._is_behind)
                 moment_s, query = self.moment_s, self._query
-            self._listed = moment_s, query, listing_at(files.lives, moment_s, query, files.details.get)
+            whole = listing_at(files.lives, moment_s, Query(), files.details.get)
+            fitting = replace(whole, query=query, rows=arranged(whole.rows, query, moment_s))
+            self._listed = _Listed(moment_s, query, fitting, self._sum(files, moment_s, whole))
 
-    def _snapshot(self, files: _Files, moment_s: float, listing: Listing | None) -> Snapshot:
+    def _is_behind(self) -> bool:
+        return self._listed is None or (self._listed.moment_s, self._listed.query) != (self.moment_s, self._query)
+
+    def _snapshot(self, files: _Files, moment_s: float, listed: _Listed | None) -> Snapshot:
         told = files.record.at(moment_s) if files.record is not None else None
         if told is None:
-            told = self._without_record(files, moment_s)
+            moment_s = listed.moment_s if listed is not None else moment_s
+            told = self._without_record(files, moment_s, listed.sum if listed is not None else None)
         elif told.logs.value is not None and not told.logs.error:
             told = replace(told, logs=replace(told.logs, error=LOUD_ALONE, age_s=0.0))
         notes = "; ".join(files.lives.notes)
         changes: dict[str, Any] = {
             "runs": Part((files.summary,)),
-            "transactions": Part(None, "reading") if listing is None else Part(listing, notes),
+            "transactions": Part(None, "reading") if listed is None else Part(listed.listing, notes),
         }
         if moment_s >= files.ends_at_s and files.summary.arithmetic is not None:
             changes["run"] = Part(RunStanding(files.summary, files.summary.arithmetic))
         return replace(told, **changes)
 
-    def _without_record(self, files: _Files, moment_s: float) -> Snapshot:
+    def _without_record(self, files: _Files, moment_s: float, total: Arithmetic | None) -> Snapshot:
         """The moment as far as files other than the record tell it."""
         begins = f"its tracking record begins later: {NO_RECORD}" if files.record is not None else NO_RECORD
         silent: Part[Any] = Part(None, begins)
@@ -204,10 +223,10 @@ class OpenedRun:
         parts["stack"] = Part(ends)  # the run was sent to one
         parts["faults"] = Part(view_of((each for each in files.faults if each["at"] <= moment_s), _lasting))
         summary = replace(files.summary, verdict="open", arithmetic=None, classes=None, reasons=())
-        parts["run"] = Part(RunStanding(summary, self._sum(files, moment_s)))
+        parts["run"] = Part(RunStanding(summary, total))
         return Snapshot(1, moment_s, **parts)
 
-    def _sum(self, files: _Files, moment_s: float) -> Arithmetic:
+    def _sum(self, files: _Files, moment_s: float, whole: Listing) -> Arithmetic:
         """As the last look at what was left saw it, else as the run's other files do."""
         before = [each for each in files.probes if moment_s - PROBE_HOLDS_S <= each["at"] <= moment_s]
         if before:
@@ -215,7 +234,7 @@ class OpenedRun:
             places = {name: int(last.get(name, 0)) for name in PLACES}
             stale = tuple(last.get("stale", ()))
             return Arithmetic.balanced(int(last["accepted"]), int(last["delivered"]), places, stale=stale)
-        return arithmetic_at(listing_at(files.lives, moment_s, Query()))
+        return arithmetic_at(whole)
 
 
 def _read_files(run_dir: Path) -> _Files:

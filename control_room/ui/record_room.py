@@ -50,9 +50,9 @@ class RecordRoom(ControlRoom):
 
     def record_words(self) -> str:
         """The moment, or why there is none."""
-        if not self.opened.ready:
+        if not self.opened.ready or not self.snapshot.taken_at_s:
             return "cannot be opened" if self.opened.error else "reading"
-        return clock(self.opened.moment_s)
+        return clock(self.snapshot.taken_at_s)
 
     def hint(self, words: str) -> str:
         """Nothing that is not done here."""

@@ -46,7 +46,7 @@ async def opened(tmp_path, size=(80, 24), **kind):
 def listed(app):
     """The list of transactions as of the moment, once it has been made."""
     made_at = app.opened._listed
-    return made_at[2] if made_at is not None and made_at[0] == app.opened.moment_s else None
+    return made_at.listing if made_at is not None and made_at.moment_s == app.opened.moment_s else None
 
 
 def second_of(app):
@@ -56,6 +56,7 @@ def second_of(app):
 async def to(pilot, app, second):
     app.go(NOW_S + second)
     await wait_for(pilot, lambda: listed(app) is not None)
+    app.go(NOW_S + second)
     app.tick()
     app.draw()
     await pilot.pause()
