@@ -11,6 +11,9 @@ from control_room.ui.commands import VIEWS
 from control_room.ui.dialogs import Ask, Choice, Choose, Page
 from control_room.ui.help import help_lines
 from control_room.ui.jobs import Job
+from control_room.ui.settings import write_setting
+from control_room.ui.themes import THEMES
+from control_room.ui.tour import Tour
 from control_room.ui.widgets.activity import entries
 from control_room.ui.widgets.chrome import clock
 
@@ -148,6 +151,25 @@ class Deeds:
         """The view alone, or with what is around it."""
         self._room.screen_stack[0].toggle_class("-zoomed")
 
+    def do_tour(self) -> None:
+        """Begins the tour, or leaves it."""
+        self._room.tour = Tour() if self._room.tour is None else None
+
+    def do_theme(self) -> None:
+        """Asks for the theme, shows it, and writes it into the settings file."""
+        room = self._room
+        path = room.settings_file
+
+        def chosen(name: str | None) -> None:
+            if name is None:
+                return
+            room.theme = name
+            if path is not None:
+                room.run_job("theme", f"config set theme {name}", lambda _: write_setting(path, "theme", name))
+
+        choices = [Choice(name, name, "now" if name == room.theme else "") for name in THEMES]
+        room.push_screen(Choose("Theme", choices), chosen)
+
     def do_picture(self) -> None:
         """Writes an SVG."""
         self._room.deliver_screenshot()
@@ -181,7 +203,8 @@ class Deeds:
 
     def leave(self) -> None:
         """Ends the app; a replay that is going on gets a moment to end its log."""
-        replay = self._room.desk.replay
+        # A desk that nobody asked for is not made, and all that it needs not loaded, only to leave.
+        replay = self._room.desk.replay if "desk" in vars(self._room) else None
         if replay is not None and replay.running:
             for job in self._room.jobs.running:
                 job.cancel()

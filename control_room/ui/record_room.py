@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from string import Formatter
 from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
@@ -36,8 +37,8 @@ class RecordRoom(ControlRoom):
         Binding(each.key, f"press('{each.key}')", show=False, priority=True) for each in SLIDER
     ]
 
-    def __init__(self, opened: OpenedRun) -> None:
-        super().__init__(opened, lambda: RecordDesk(opened), table=RECORD_TABLE, read_only=True)
+    def __init__(self, opened: OpenedRun, theme: str = "textual-dark") -> None:
+        super().__init__(opened, lambda: RecordDesk(opened), table=RECORD_TABLE, read_only=True, theme=theme)
         self.opened = opened
         self.speed = 1
         self.playing = False
@@ -54,9 +55,13 @@ class RecordRoom(ControlRoom):
             return "cannot be opened" if self.opened.error else "reading"
         return clock(self.snapshot.taken_at_s)
 
-    def hint(self, words: str) -> str:
-        """Nothing that is not done here."""
-        return words if words.startswith("/") else ""
+    def hint(self, text: str) -> str:
+        """As for the app; where it names a command that is not done here, only of those that are."""
+        off = {each.id for each in self.table if self.refusal(each)}
+        parts = [(part, {name for _, name, _, _ in Formatter().parse(part) if name}) for part in text.split(" · ")]
+        if any(named & off for _, named in parts):
+            text = " · ".join(part for part, named in parts if named and not named & off)
+        return super().hint(text)
 
     def commands(self) -> list[Command]:
         """As for the app; how to move in time stands first."""

@@ -44,6 +44,10 @@ class View(Vertical):
             raise TypeError("a view belongs to the control room")
         return self.app
 
+    def hint(self, text: str) -> str:
+        """`text` with keys in place of command ids in braces, as far as they are to be pressed here."""
+        return self.room.hint(text)
+
     def compose(self) -> ComposeResult:
         """A place for its error, and its content."""
         yield Static("", classes="trouble", markup=False)

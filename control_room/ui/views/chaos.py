@@ -83,10 +83,10 @@ class ChaosView(View):
     def draw(self, snapshot: Snapshot) -> None:
         """What is armed, how the merchant behaves, what is open."""
         offers = self.query_one("#offers", LineList)
-        offers.border_title = "ARMED: enter applies" if self.room.armed else f"Faults{self.room.hint(': ! arms first')}"
+        offers.border_title = "ARMED: enter applies" if self.room.armed else f"Faults{self.hint(': {arm} arms first')}"
         merchant = snapshot.merchant
         block = self.query_one("#merchant", Block)
-        block.border_subtitle = self.room.hint("m changes it")
+        block.border_subtitle = self.hint("{merchant} changes it")
         if merchant.value is None:
             block.say((stale(merchant) or "looking", "$text-muted"))
         else:
@@ -102,7 +102,7 @@ class ChaosView(View):
             )
         running = self.query_one("#running", LineList)
         running.border_title = f"Open faults {len(snapshot.faults.value.running) if snapshot.faults.value else 0}"
-        running.border_subtitle = stale(snapshot.faults).replace("[", "(") or self.room.hint("H heals all")
+        running.border_subtitle = stale(snapshot.faults).replace("[", "(") or self.hint("{heal} heals all")
         running.show(snapshot.faults.value.running if snapshot.faults.value else ())
 
     def do_arm(self) -> None:
@@ -190,7 +190,7 @@ class ChaosView(View):
 
     def _may(self) -> bool:
         if not self.room.armed:
-            self.room.notify("not armed: press ! first", severity="warning")
+            self.room.notify(self.hint("not armed: press {arm} first"), severity="warning")
         return self.room.armed
 
 

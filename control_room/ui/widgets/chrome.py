@@ -60,7 +60,7 @@ class TitleLine(Line):
     """Which stack, which view, how many members are up, what is armed."""
 
     def show(
-        self, snapshot: Snapshot, view: str, *, armed: bool, frozen: bool, read_only: bool, record: str = ""
+        self, snapshot: Snapshot, view: str, *, armed: bool, frozen: str, read_only: bool, record: str = ""
     ) -> None:
         """Draws it. `record`: which moment this is, where it is not now."""
         members = snapshot.members.value or ()
@@ -79,7 +79,7 @@ class TitleLine(Line):
         if armed:
             pieces += [("  ", ""), (" ARMED ", "bold $text-error reverse")]
         if frozen:
-            pieces += [("  ", ""), (" FROZEN: F goes on ", "bold $text-accent reverse")]
+            pieces += [("  ", ""), (f" {frozen} ", "bold $text-accent reverse")]
         if record:
             pieces += [("  ", ""), (f" {record} ", "bold $text-accent reverse")]
         elif read_only:
