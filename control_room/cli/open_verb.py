@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def open(run: str | None, state: Path | None) -> None:  # noqa: A001 - a verb is
         raise Stop(f"open needs a terminal; without one: bruce-control report {run_dir.name}", USAGE)
     from control_room.runs.opened import OpenedRun
     from control_room.ui.record_room import RecordRoom
+    from control_room.ui.settings import read_settings, settings_path
 
     opened = OpenedRun(run_dir)
     opened.start()
-    click.get_current_context().exit(RecordRoom(opened).run() or 0)
+    settings = read_settings(settings_path(), os.environ)
+    click.get_current_context().exit(RecordRoom(opened, settings.theme).run(mouse=settings.mouse) or 0)
