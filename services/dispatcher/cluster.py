@@ -8,18 +8,19 @@ keeping, since the outbox-publisher publishes again what was not delivered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import Future
+from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
-from services.common.kafka import cluster_id_of
-
-INTERVAL_S: Final = 3.0
+INTERVAL_S: Final = 2.0
 """Between two looks."""
-TIMEOUT_S: Final = 0.5
-"""A broker of the same site answers in milliseconds; while none does, the consumer has nothing else to do."""
+TIMEOUT_S: Final = 2.0
+"""For one answer."""
 GONE_LOOKS: Final = 2
 """So many looks in a row must find no topic: a broker that has just started may not have heard of it."""
+Ask = Callable[[], Future[Any]]
+"""Puts a question to Kafka; its result raises KafkaException."""
 
 
 def instance_id(member: str, topic_id: str) -> str:
@@ -32,44 +33,49 @@ def instance_id(member: str, topic_id: str) -> str:
 
 
 class ClusterWatch:
-    """Looks at the cluster's id and at the topic now and then."""
+    """Looks at the cluster's id and at the topic now and then. Asks at one look and hears the answer at the next: the
+    consumer's thread waits for nothing here."""
 
-    def __init__(self, topic: str, topic_id: str, ask_topic_id: Callable[[float], str]) -> None:
-        """`topic_id` is the topic's as this process began; `ask_topic_id` asks for it as it is, within the seconds
-        given, and raises KafkaException or TimeoutError."""
+    def __init__(self, topic: str, topic_id: str, ask_cluster: Ask, ask_topic: Ask) -> None:
+        """`topic_id` is the topic's as this process began. The questions' answers have `cluster_id` and `topic_id`."""
         self.topic_id = topic_id
         self._topic = topic
-        self._ask_topic_id = ask_topic_id
+        self._ask_cluster = ask_cluster
+        self._ask_topic = ask_topic
+        self._asked: tuple[Future[Any], Future[Any]] | None = None
         self._cluster_id = ""
         self._missed = 0
         self._next_s = 0.0
 
-    def look(self, consumer: Consumer, now_s: float) -> str | None:
+    def look(self, now_s: float) -> str | None:
         """A sentence where the process is to begin anew."""
-        if now_s < self._next_s:
+        if now_s < self._next_s or (self._asked is not None and not all(each.done() for each in self._asked)):
             return None
         self._next_s = now_s + INTERVAL_S
-        try:
-            found = consumer.list_topics(self._topic, timeout=TIMEOUT_S)
-        except KafkaException:
-            return None
-        before, answers = self._cluster_id, cluster_id_of(found)
-        self._cluster_id = answers or before
-        if before and answers and answers != before:
-            return f"Kafka was made anew (cluster {answers}, before {before}): beginning anew"
-        error = found.topics[self._topic].error
-        gone = error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-        self._missed = self._missed + 1 if gone else 0
-        if self._missed >= GONE_LOOKS:
-            return f"the topic {self._topic} is gone: beginning anew, which makes it"
-        return None if gone else self._another_topic()
+        asked, self._asked = self._asked, (self._ask_cluster(), self._ask_topic())
+        return None if asked is None else self._judge(*asked)
 
-    def _another_topic(self) -> str | None:
-        """A sentence where the name belongs to another topic now: positions in the old one would skip its records."""
+    def _judge(self, cluster: Future[Any], topic: Future[Any]) -> str | None:
         try:
-            topic_id = self._ask_topic_id(TIMEOUT_S)
+            answers = str(cluster.result(0).cluster_id or "")
         except (KafkaException, TimeoutError):
             return None
+        before, self._cluster_id = self._cluster_id, answers or self._cluster_id
+        if before and answers and answers != before:
+            return f"Kafka was made anew (cluster {answers}, before {before}): beginning anew"
+        try:
+            topic_id = str(topic.result(0).topic_id)
+        except (KafkaException, TimeoutError) as error:
+            return self._gone(error)
+        self._missed = 0
         if topic_id == self.topic_id:
             return None
+        # Positions in the old one would skip records of the new one.
         return f"the topic {self._topic} was deleted and made again (id {topic_id}): beginning anew"
+
+    def _gone(self, error: Exception) -> str | None:
+        gone = isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+        self._missed = self._missed + 1 if gone else 0
+        if self._missed < GONE_LOOKS:
+            return None
+        return f"the topic {self._topic} is gone: beginning anew, which makes it"

@@ -22,6 +22,7 @@ from services.dispatcher.deliver import Answer, Deliverer, RequestHeaders
 from services.dispatcher.gate import Gate, Phase, Resumed
 from services.dispatcher.intake import Intake
 from services.dispatcher.outcome import Outcome, attempts_total, clean, dead
+from services.dispatcher.presence import Presence
 from services.dispatcher.record import Headers, Record, Unreadable, dead_letter, requeue_headers
 from services.dispatcher.recorder import Recorder
 from services.dispatcher.requeue import Letter
@@ -45,6 +46,7 @@ class Limits:
     max_in_flight: int
     max_unrecorded: int
     pause_s: float
+    session_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Dispatch:
         self._partitions: tuple[int, ...] = ()
         self._probe: Record | None = None
         self._draining = False
+        self._presence = Presence(self._loop, limits.session_s, self.pump)
         self._quiet = asyncio.Event()
         """Set in a drain when nothing is under way any more."""
         self._timer: asyncio.Handle | None = None
@@ -134,7 +137,8 @@ class Dispatch:
             self._quiet.set()
 
     def _may_start(self) -> bool:
-        return not self._draining and len(self._in_flight) < self._limits.max_in_flight and not self._recorder_full()
+        room = len(self._in_flight) < self._limits.max_in_flight and not self._recorder_full()
+        return self._presence.sure() and room and not self._draining
 
     def _recorder_full(self) -> bool:
         return self._ports.recorder.backlog >= self._limits.max_unrecorded

@@ -7,17 +7,25 @@ import gc
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 
-from services.common.kafka import TopicError, ensure_topics, make_admin, make_consumer, make_producer, topic_id_of
+from services.common.kafka import (
+    TopicError,
+    ask_topic,
+    ensure_topics,
+    make_admin,
+    make_consumer,
+    make_producer,
+    topic_id_of,
+)
 from services.common.lifecycle import stop_event
 from services.common.schema import migrate
 from services.dispatcher import status
-from services.dispatcher.cluster import ClusterWatch, instance_id
+from services.dispatcher.cluster import TIMEOUT_S, ClusterWatch, instance_id
 from services.dispatcher.deliver import AiohttpDeliverer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
@@ -86,7 +94,7 @@ class Service:
         self._verdict: asyncio.Future[str] = self._loop.create_future()
         self._dispatch: Dispatch | None = None
         self._source: Source | None = None
-        self._admin: AdminClient | None = None
+        self._admin = make_admin(settings, settings.member_name)
         self._topic_id = ""
 
     async def run(self) -> int:
@@ -127,7 +135,9 @@ class Service:
             try:
                 await asyncio.to_thread(migrate, settings.conninfo)
                 await asyncio.to_thread(ensure_topics, settings, settings.member_name, timeout_s=TOPICS_TIMEOUT_S)
-                self._topic_id = await asyncio.to_thread(self._ask_topic_id, TOPICS_TIMEOUT_S)
+                self._topic_id = await asyncio.to_thread(
+                    topic_id_of, self._admin, settings.kafka_topic, TOPICS_TIMEOUT_S
+                )
                 return
             except TopicError as error:
                 raise FatalError(str(error)) from error
@@ -138,12 +148,6 @@ class Service:
             except psycopg.Error as error:
                 raise FatalError(f"the schema cannot be made: {' '.join(str(error).split())}") from error
             await asyncio.sleep(RETRY_S)
-
-    def _ask_topic_id(self, timeout_s: float) -> str:
-        """From one thread at a time: first the preparation's, then the consumer's."""
-        settings = self._settings
-        self._admin = self._admin or make_admin(settings, settings.member_name)
-        return topic_id_of(self._admin, settings.kafka_topic, timeout_s)
 
     def _fatal(self, sentence: str) -> None:
         if not self._verdict.done():
@@ -237,7 +241,12 @@ class Service:
             max_window=settings.max_window,
             commit_interval_s=settings.commit_interval_sec,
             watchdog=Watchdog(settings.kafka_topic, intake, _stall_exit_s(settings)),
-            cluster=ClusterWatch(settings.kafka_topic, self._topic_id, self._ask_topic_id),
+            cluster=ClusterWatch(
+                settings.kafka_topic,
+                self._topic_id,
+                partial(self._admin.describe_cluster, request_timeout=TIMEOUT_S),
+                partial(ask_topic, self._admin, settings.kafka_topic, TIMEOUT_S),
+            ),
         )
 
     def _recorded(self, positions: list[Position]) -> None:
@@ -279,6 +288,7 @@ def _limits(settings: DispatcherSettings) -> Limits:
         max_in_flight=settings.max_in_flight,
         max_unrecorded=settings.max_unrecorded,
         pause_s=settings.retry_pause_seconds,
+        session_s=settings.group_session_timeout_sec,
     )
 
 

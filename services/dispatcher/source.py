@@ -128,7 +128,7 @@ class Source:
         if messages:
             self._hand_over(consumer, messages)
         stuck = self._watchdog.look(consumer, self._assignments, self._flow, time.monotonic())
-        anew = self._cluster.look(consumer, time.monotonic())
+        anew = self._cluster.look(time.monotonic())
         if stuck or anew:
             self._sink.fatal(stuck or anew or "")
 

@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections import deque
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
@@ -95,11 +96,26 @@ class Records:
         return [position.offset for _, position in self.added if position is not None]
 
 
+def answered(answer):
+    """A question's future, answered already."""
+    future = Future()
+    future.set_exception(answer) if isinstance(answer, Exception) else future.set_result(answer)
+    return future
+
+
 class World:
     """A Dispatch with everything around it."""
 
     def __init__(
-        self, *, max_in_flight=100, max_unrecorded=1000, pause_s=60.0, probe_interval_s=0.05, ramp_s=0.0, **retries
+        self,
+        *,
+        max_in_flight=100,
+        max_unrecorded=1000,
+        pause_s=60.0,
+        session_s=60.0,
+        probe_interval_s=0.05,
+        ramp_s=0.0,
+        **retries,
     ):
         self.merchant, self.recorder, self.letters, self.fatal = Merchant(), Records(), [], []
         self.intake = Intake(capacity=10_000, capacity_bytes=1 << 20)
@@ -115,7 +131,7 @@ class World:
         )
         headers = RequestHeaders(Secrets.parse("0123456789abcdef0123456789abcdef"), "tests")
         self.dispatch = Dispatch(
-            Limits(URL, "payments", "payments.dead", max_in_flight, max_unrecorded, pause_s),
+            Limits(URL, "payments", "payments.dead", max_in_flight, max_unrecorded, pause_s, session_s),
             Ports(self.merchant, headers, self.recorder, self.letters.append, self.fatal.append),
             RetryPolicy(**policy),
             self.gate,
@@ -238,11 +254,15 @@ class Log:
         log = self.logs[partition.partition]
         return min(log, default=0), max(log, default=-1) + 1
 
-    def list_topics(self, topic, timeout):
-        error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if self.topic_gone else None
-        self.gone_told += self.topic_gone
+    def ask_cluster(self):
         self.looks += 1
-        return SimpleNamespace(cluster_id=self.cluster_id, topics={topic: SimpleNamespace(error=error)})
+        return answered(SimpleNamespace(cluster_id=self.cluster_id))
+
+    def ask_topic(self):
+        self.gone_told += self.topic_gone
+        if self.topic_gone:
+            return answered(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+        return answered(SimpleNamespace(topic_id=self.topic_id))
 
     def close(self):
         self.asked.append(("close",))

@@ -325,3 +325,30 @@ def test_a_process_that_stands_still_for_a_moment_goes_on_afterwards():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(stall())
+
+
+async def test_a_process_that_stood_still_longer_than_its_session_begins_nothing_before_it_has_heard_its_group(
+    monkeypatch,
+):
+    monkeypatch.setattr("services.dispatcher.presence.SETTLE_S", 0.3)
+    world = World(max_in_flight=1, session_s=0.2)
+    world.merchant.hold()
+    world.take(record(1), record(2), record(3))
+    await until(lambda: world.merchant.attempts)
+    time.sleep(0.5)  # the loop stands still, as in a frozen process
+    world.merchant.release()
+    await until(lambda: world.recorder.finished)
+    world.dispatch.assigned(frozenset({2}), ())
+    await asyncio.sleep(0.5)
+    assert world.merchant.numbers() == [1], "what is somebody else's by then was not begun"
+
+
+async def test_work_goes_on_where_the_group_still_counts_the_process_after_it_stood_still(monkeypatch):
+    monkeypatch.setattr("services.dispatcher.presence.SETTLE_S", 0.1)
+    world = World(max_in_flight=1, session_s=0.2)
+    world.merchant.hold()
+    world.take(*(record(number) for number in range(1, 6)))
+    await until(lambda: world.merchant.attempts)
+    time.sleep(0.5)
+    world.merchant.release()
+    await until(lambda: len(world.merchant.attempts) == 5)

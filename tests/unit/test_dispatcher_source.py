@@ -46,7 +46,7 @@ class World:
         self.source = Source(
             self._make, "t", self.intake, self.sink,
             max_window=limits.get("max_window", 24_000), commit_interval_s=0.01, watchdog=watchdog,
-            cluster=ClusterWatch("t", "T", lambda timeout_s: self.log.topic_id),
+            cluster=ClusterWatch("t", "T", self.log.ask_cluster, self.log.ask_topic),
         )  # fmt: skip
 
     def _make(self, error_cb, on_commit):
