@@ -76,7 +76,7 @@ class Merchant:
 
     async def settled(self, lines):
         """The ledger's records, once it holds so many."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while self.ledger.synced.lines < lines and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         return self.records()
