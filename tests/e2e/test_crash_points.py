@@ -39,7 +39,8 @@ def die(bruce, run, point):
 
 
 def test_dying_at_each_crash_point_under_load_loses_nothing(calm):
-    replay, run = replay_under_way(calm, events=20 * EVENTS)  # traffic for as long as points are to be reached
+    # Traffic for as long as points are to be reached.
+    replay, run = replay_under_way(calm, "--repeat", "10", events=40 * EVENTS)
     died = {point: die(calm, run, point) for point in POINTS}
     replay.send_signal(signal.SIGINT)
     out, err = replay.communicate(timeout=120)
