@@ -19,8 +19,8 @@ def matrix(bruce, tmp_path_factory):
     done = bruce.run("matrix", "--quick", "--markdown", str(table), "--json", expect=None, timeout_s=1500)
     found = {result["scenario"]: result for result in json.loads(done.stdout)}
     assert [line.split("|")[1].strip() for line in table.read_text().splitlines()[2:]] == list(found)
-    yield found
     bruce.run("up")
+    return found
 
 
 @pytest.mark.parametrize("name", QUICK)
