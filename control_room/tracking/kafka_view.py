@@ -12,10 +12,11 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from control_room.stack.runtime import Endpoints
+from control_room.tracking.group_offsets import GroupOffsets
 from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
 from services.common.bitmap import decode
@@ -83,6 +84,7 @@ class KafkaReader:
         self._bootstrap = endpoints.kafka_bootstrap
         self._settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=self._topic)
         self._admin: AdminClient | None = None
+        self._offsets = GroupOffsets(self._settings, "control-room", self._group)
         self._lock = threading.Lock()
 
     def read(self) -> KafkaStatus:
@@ -119,7 +121,8 @@ class KafkaReader:
         notes: list[str] = []
         asked = self._ask(admin, sorted(found)) if found else None
         controller = _controller(open_brokers, notes)
-        ends, commits, min_in_sync = ({}, {}, None) if asked is None else asked.told(notes)
+        commits = {} if asked is None else self._commits(sorted(found), asked.until_s, notes)
+        ends, min_in_sync = ({}, None) if asked is None else asked.told(notes)
         committed = {number: commit.offset for number, commit in commits.items()}
         partitions = tuple(
             PartitionStatus(
@@ -146,19 +149,26 @@ class KafkaReader:
         )
 
     def _ask(self, admin: AdminClient, numbers: list[int]) -> _Asked:
-        """Sends the questions about offsets, group and settings, all at once."""
+        """Sends the questions about offsets and settings, at once."""
         latest = {
             TopicPartition(self._topic, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # theirs
             for number in numbers
         }
-        group = ConsumerGroupTopicPartitions(self._group, [TopicPartition(self._topic, number) for number in numbers])
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
         return _Asked(
             time.monotonic() + ANSWER_TIMEOUT_S,
             admin.list_offsets(latest, request_timeout=ANSWER_TIMEOUT_S),
-            admin.list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S)[self._group],
             admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[resource],
         )
+
+    def _commits(self, numbers: list[int], until_s: float, notes: list[str]) -> dict[int, _Commit]:
+        """Failure policy: open, as for the others."""
+        try:
+            told = self._offsets.read(numbers, max(0.01, until_s - time.monotonic()))
+        except KafkaException as error:
+            notes.append(f"the offsets of the dispatcher's group: {error.args[0].str()}")
+            return {}
+        return {each.partition: _commit(each) for each in told}
 
     def _client(self) -> AdminClient:
         if self._admin is None:
@@ -173,21 +183,17 @@ class _Asked:
 
     until_s: float
     ends: Mapping[TopicPartition, Future[Any]]
-    group: Future[Any]
     config: Future[Any]
 
-    def told(self, notes: list[str]) -> tuple[dict[int, int], dict[int, _Commit], int | None]:
-        """End offsets, commits and min.insync.replicas."""
+    def told(self, notes: list[str]) -> tuple[dict[int, int], int | None]:
+        """End offsets and min.insync.replicas."""
         ends: dict[int, int] = {}
         for partition, future in self.ends.items():
             told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
             if told is not None:
                 ends[partition.partition] = told.offset
-        told = _result(self.group, self.until_s, "the offsets of the dispatcher's group", notes)
-        offsets = () if told is None else told.topic_partitions
-        committed = {each.partition: _commit(each) for each in offsets}
         told = _result(self.config, self.until_s, "the topic's settings", notes)
-        return ends, committed, None if told is None else int(told["min.insync.replicas"].value)
+        return ends, None if told is None else int(told["min.insync.replicas"].value)
 
 
 @dataclass(frozen=True, slots=True)

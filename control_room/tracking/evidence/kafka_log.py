@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -26,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from control_room.stack.runtime import Endpoints
+from control_room.tracking.group_offsets import GroupOffsets
 from control_room.tracking.kafka_view import hush_client, listening
 from control_room.tracking.parts import SourceError
 from control_room.verify.coverage import Coverage
@@ -104,6 +104,7 @@ class KafkaLog:
         self._settings = KafkaSettings(kafka_bootstrap_servers=self._bootstrap, kafka_topic=self._topic)
         self._left_s = budget_s
         self._admin: AdminClient | None = None
+        self._commits = GroupOffsets(self._settings, "control-room-evidence", self._group)
         self._consumer: Consumer | None = None
 
     def topic_id(self) -> str:
@@ -114,11 +115,8 @@ class KafkaLog:
         """Every partition now; what is committed is asked first, so that no end is older than a commit."""
         description = self._description()
         numbers = [partition.id for partition in description.partitions]
-        asked = [TopicPartition(self._topic, number) for number in numbers]
-        group = ConsumerGroupTopicPartitions(self._group, asked)
         with _telling("what the dispatcher's group has committed"):
-            told = self._client().list_consumer_group_offsets([group], request_timeout=ANSWER_TIMEOUT_S)
-            commits = {each.partition: each for each in told[self._group].result(ANSWER_TIMEOUT_S).topic_partitions}
+            commits = {each.partition: each for each in self._commits.read(numbers, ANSWER_TIMEOUT_S)}
         starts = self._offsets(numbers, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # theirs
         ends = self._offsets(numbers, OffsetSpec.latest())  # type: ignore[no-untyped-call] # theirs
         found = {}
