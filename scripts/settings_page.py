@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic_settings import BaseSettings
 
 from control_room.stack.local.ports import GROUPS
+from control_room.ui.settings import SETTINGS, shown
 from services.common.settings import KafkaSettings, PostgresSettings, SecretSettings, ServiceSettings
 from services.dispatcher.settings import DispatcherSettings
 from services.ingestion_api.settings import ApiSettings
@@ -42,6 +43,17 @@ to change them.
 
 This page is made from the code by `python -m scripts.settings_page`.
 """
+_ROOM: Final = """
+## The control room
+
+In the file `settings.toml` (`bruce-control config path` says where; it follows XDG), written by
+`bruce-control config set NAME VALUE`; the variable wins over the file. `bruce-control config` shows each with its
+value and where that comes from. A wrong value is told, and the default is used. `NO_COLOR` takes all colour away.
+
+Keys are changed in the file `keymap.toml` beside it, a command to a line: `kill = "ctrl+k"`, or `help = ["f1", "?"]`.
+`bruce-control config keys` lists the commands with their keys, and says what is wrong with the file. A file with
+anything wrong in it, such as one key for two commands of a view, changes no key.
+"""
 _STACK: Final = (
     ("BRUCE_STATE", "`.bruce`", "The stack's state folder; `--state` wins over it."),
     ("BRUCE_CACHE", "`bruce` in the user's cache folder", "Where Kafka's jars and the brokers' class cache are kept."),
@@ -62,6 +74,10 @@ def page() -> str:
         names = ", ".join(group.names)
         text = f"Port of {names}. Taken: an error where it was set, another free one where not."
         lines.append(f"| `{group.variable}` | `{ports}` | {text} |")
+    lines += [_ROOM, "| setting | variable | default | allowed | what it is |", "|---|---|---|---|---|"]
+    for each in SETTINGS:
+        allowed = ", ".join(f"`{word}`" for word in each.choices()) or each.allowed
+        lines.append(f"| `{each.name}` | `{each.variable}` | `{shown(each.default)}` | {allowed} | {each.help} |")
     return "\n".join(lines) + "\n"
 
 

@@ -30,6 +30,8 @@ VERBS: Final = {
     "matrix": ("scenario_verbs", "Run many scenarios and compare what became of the payments."),
     "demo": ("demo_verb", "Start, replay, kill, heal, drain, prove."),
     "bench": ("bench_verb", "Measure throughput, latency, CPU and memory."),
+    "tour": ("room_verbs", "Open the control room with a guided tour."),
+    "config": ("config_verb", "The control room's settings and keys: show, set, unset."),
     "completion": ("completion_verb", "Print the completion script of a shell."),
 }
 """Each verb, the module of this package that has it, and its line in the help: `--help` imports none of them."""

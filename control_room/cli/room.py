@@ -5,6 +5,7 @@ What gathers and what acts is loaded while the first screen is drawn already: it
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ from control_room.tracking.listing import Query
 from control_room.tracking.parts import Part
 from control_room.tracking.snapshot import Snapshot
 from control_room.ui.app import ControlRoom
+from control_room.ui.keymap import keymap_path, read_keymap
+from control_room.ui.memory import Memory, memory_path
+from control_room.ui.settings import read_settings, settings_path
 
 if TYPE_CHECKING:  # loaded by a thread, see above
     from control_room.stack.runtime import Runtime
@@ -77,9 +81,12 @@ class LateWatch:
             self._watch.stop()
 
 
-def open_room(state: Path | None, *, read_only: bool = False) -> int:
+def open_room(state: Path | None, *, read_only: bool = False, tour: bool = False) -> int:
     """Runs the app until it is left; its exit code. What hangs then is left behind, in daemon threads."""
     runtime, state_dir = runtime_of(state, None), resolve_state_dir(state)
+    settings = read_settings(settings_path(), os.environ)
+    table, wrong_keys = read_keymap(keymap_path())
+    memory = Memory(memory_path(state_dir)) if settings.remember else None
 
     def desk() -> StackDesk:
         from control_room.ui.desk import StackDesk
@@ -89,6 +96,19 @@ def open_room(state: Path | None, *, read_only: bool = False) -> int:
     watch = LateWatch(runtime, state_dir)
     watch.start()
     try:
-        return ControlRoom(watch, desk, read_only=read_only).run() or 0
+        room = ControlRoom(
+            watch,
+            desk,
+            table=table,
+            read_only=read_only or settings.read_only,
+            theme=settings.theme,
+            view=settings.start_view,
+            memory=memory,
+            problems=(*settings.problems, *wrong_keys),
+            tour=tour,
+        )
+        return room.run(mouse=settings.mouse) or 0
     finally:
         watch.stop()
+        if memory is not None:
+            memory.settle()

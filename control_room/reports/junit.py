@@ -15,9 +15,9 @@ from control_room.reports.words import duration, iso
 from control_room.tracking.text import harmless
 from control_room.verify.classes import VIOLATIONS, TransactionClass
 from control_room.verify.durable import write_whole
+from control_room.verify.files import JUNIT
 from control_room.verify.verdict import Outcome, Verdict, summary
 
-JUNIT: Final = "junit.xml"
 _JUDGED: Final = (*VIOLATIONS, TransactionClass.UNKNOWN, TransactionClass.LATE)
 _NO_CLASSES: Final = "the evidence is too damaged to give any transaction a class"
 

@@ -13,7 +13,7 @@ import orjson
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.arithmetic import PLACES, Arithmetic
 from control_room.tracking.evidence import RunFollower
-from control_room.verify.files import MANIFEST, RUN, VERDICT
+from control_room.verify.files import JUNIT, MANIFEST, RUN, VERDICT
 
 LISTED: Final = 200
 
@@ -37,6 +37,8 @@ class RunSummary:
     reasons: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     """At its end; None before."""
+    exported: bool = False
+    """Whether its reports were written: junit.xml is the one that nothing but an export writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,13 @@ class RunsReader:
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
-        self._known: dict[Path, tuple[tuple[int, int], RunSummary]] = {}
+        self._known: dict[Path, tuple[tuple[int, ...], RunSummary]] = {}
 
     def read(self) -> tuple[RunSummary, ...]:
         """The newest LISTED runs, newest first."""
         found = sorted((path.parent for path in self._runs_dir.glob(f"*/{RUN}")), key=_began_s, reverse=True)[:LISTED]
         for path in found:
-            marks = (_changed_ns(path / VERDICT), _changed_ns(path / MANIFEST))
+            marks = tuple(_changed_ns(path / name) for name in (VERDICT, MANIFEST, JUNIT))
             if path not in self._known or self._known[path][0] != marks:
                 self._known[path] = (marks, summary_of(path))
         return tuple(self._known[path][1] for path in found)
@@ -127,6 +129,7 @@ def summary_of(path: Path) -> RunSummary:
         {str(name): int(count) for name, count in (verdict.get("classes") or {}).items()},
         tuple(map(str, verdict.get("reasons") or ())),
         arithmetic,
+        (path / JUNIT).exists(),
     )
 
 

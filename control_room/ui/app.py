@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from textual.app import App, ComposeResult
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Horizontal, Vertical
-from textual.theme import Theme
 from textual.widgets import ContentSwitcher, Static
 
 from control_room.tracking.assurance import assure
 from control_room.tracking.listing import Query
 from control_room.tracking.snapshot import Snapshot
-from control_room.ui.commands import TABLE, VIEWS, Command, command_for, commands_of
+from control_room.ui.commands import TABLE, Command, command_for, commands_of, hint
 from control_room.ui.deeds import Deeds
 from control_room.ui.jobs import Job, Jobs, Then, Work
+from control_room.ui.memory import Memory, Remembered
+from control_room.ui.themes import CONTRAST
+from control_room.ui.tour import Tour
 from control_room.ui.views.base import View
 from control_room.ui.views.chaos import ChaosView
 from control_room.ui.views.kafka import KafkaView
@@ -30,6 +32,7 @@ from control_room.ui.views.transactions import TransactionsView
 from control_room.ui.widgets.activity import ActivityPane, entries
 from control_room.ui.widgets.chrome import KeyLine, TabLine, TitleLine, VerdictLine
 from control_room.ui.widgets.side import Side
+from control_room.ui.widgets.tour_line import TourLine
 
 if TYPE_CHECKING:
     from control_room.ui.desk import Desk
@@ -39,21 +42,6 @@ AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
-CONTRAST: Final = Theme(
-    name="bruce-contrast",
-    primary="#ffff00",
-    secondary="#00ffff",
-    accent="#00ffff",
-    warning="#ffff00",
-    error="#ff6060",
-    success="#00ff00",
-    foreground="#ffffff",
-    background="#000000",
-    surface="#000000",
-    panel="#101010",
-    dark=True,
-)
-"""For bad light and bad eyes."""
 
 
 class Source(Protocol):
@@ -108,9 +96,22 @@ class ControlRoom(Deeds, App[int]):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high"), (44, "-very-high")]  # noqa: RUF012 - likewise
 
     def __init__(
-        self, source: Source, desk: Callable[[], Desk], *, table: Sequence[Command] = TABLE, read_only: bool = False
+        self,
+        source: Source,
+        desk: Callable[[], Desk],
+        *,
+        table: Sequence[Command] = TABLE,
+        read_only: bool = False,
+        theme: str = "textual-dark",
+        view: str = "stack",
+        memory: Memory | None = None,
+        problems: Sequence[str] = (),
+        tour: bool = False,
     ) -> None:
+        """`view`: shown first where `memory` knows no other; `problems`: sentences of settings that will not do."""
         super().__init__()
+        self.register_theme(CONTRAST)
+        self.theme = theme
         self.source = source
         self._make_desk = desk
         self.jobs = Jobs()
@@ -119,11 +120,17 @@ class ControlRoom(Deeds, App[int]):
         self.read_only = read_only
         self.armed = False
         self.frozen = False
-        self.view_name = next(iter(VIEWS))
+        self.tour = Tour() if tour else None
+        self._problems = tuple(problems)
+        self._memory = memory
+        self._remembered, note = memory.read() if memory is not None else (Remembered(), "")
+        if note:
+            self.jobs.note("remembered view", note)
+        self.view_name = self._remembered.view or view
         self.snapshot = Snapshot()
         self._told: Any = None
         self._due_s = 0.0
-        for key in dict.fromkeys(each.key for each in self.table):
+        for key in dict.fromkeys(key for each in self.table for key in each.keys):
             self.bind(key, f"press('{key}')", show=False)
 
     def compose(self) -> ComposeResult:
@@ -143,12 +150,16 @@ class ControlRoom(Deeds, App[int]):
                     yield ReportsView()
                     yield LogsView()
             yield ActivityPane(id="activity")
+            yield TourLine(id="tour")
             yield KeyLine(id="keys")
         yield Static(id="too-small", markup=False)
 
     def on_mount(self) -> None:
         """Begins to draw."""
-        self.register_theme(CONTRAST)
+        self.query_one(TransactionsView).recall(self._remembered.query)
+        for sentence in self._problems:
+            self.jobs.note("settings", sentence)
+            self.problem(sentence)
         self.view.focus_content()
         self.tick()
         self.set_interval(TICK_S, self.tick)
@@ -174,10 +185,29 @@ class ControlRoom(Deeds, App[int]):
         self._reads.settle()
         if not self.frozen:
             self.snapshot = self.source.snapshot()
+            if self.tour is not None:
+                self.tour.look(self.snapshot)
+        self.remember()
         told = (self.snapshot.told(), [(job.state, job.progress, job.lines, job.error) for job in self.jobs.all])
         if told != self._told or time.monotonic() >= self._due_s:
             self._told, self._due_s = told, time.monotonic() + AGES_S
             self.draw()
+
+    def remember(self) -> None:
+        """Has written down how the app is now, where that has changed."""
+        if self._memory is None:
+            return
+        for view in self.screen_stack[0].query(TransactionsView):
+            query = view.query_now
+            self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter)))
+        if self._memory.error:
+            self.jobs.note("remembered view", self._memory.error)
+            self._memory = None  # once is enough
+
+    def exit(self, *args: Any, **kwargs: Any) -> None:
+        """As Textual's, and what changed last is remembered too."""
+        self.remember()
+        super().exit(*args, **kwargs)
 
     def draw(self) -> None:
         """Draws what there is."""
@@ -188,17 +218,19 @@ class ControlRoom(Deeds, App[int]):
         small = width < MIN_WIDTH or height < MIN_HEIGHT
         base.set_class(small, "-too-small")
         if small:
-            words = f"The control room needs {MIN_WIDTH}x{MIN_HEIGHT}; this terminal is {width}x{height}. q leaves."
-            base.query_one("#too-small", Static).update(words)
+            words = f"The control room needs {MIN_WIDTH}x{MIN_HEIGHT}; this terminal is {width}x{height}."
+            base.query_one("#too-small", Static).update(f"{words} {hint('{quit} leaves.', self.table)}")
             return
         snapshot = self.snapshot
+        frozen = hint("FROZEN: {freeze_drawing} goes on", self.table) if self.frozen else ""
         base.query_one(TitleLine).show(
-            snapshot, self.view_name, armed=self.armed, frozen=self.frozen, read_only=self.read_only
+            snapshot, self.view_name, armed=self.armed, frozen=frozen, read_only=self.read_only
         )
         base.query_one(VerdictLine).show(assure(snapshot))
         base.query_one(TabLine).show(self.view_name)
         base.query_one(KeyLine).show([each for each in self.commands() if each.footer])
         base.query_one(ActivityPane).show_newest(entries(self.jobs.all, snapshot))
+        base.query_one(TourLine).show(self.tour, self.table)
         side = base.query_one(Side)
         if side.display:
             side.show(snapshot)
@@ -250,8 +282,11 @@ class ControlRoom(Deeds, App[int]):
         self.do(event.command)
 
     def on_line_list_opened(self) -> None:
-        """A click on the selected row is enter."""
-        self.action_press("enter")
+        """A click on the selected row does what enter does by default, whatever its key is now."""
+        usual = command_for("enter", self.view_name)
+        for command in self.table:
+            if usual is not None and command.id == usual.id:
+                self.do(command)
 
     def on_line_list_moved(self) -> None:
         """What depends on the cursor is drawn at once."""

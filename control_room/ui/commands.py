@@ -27,7 +27,7 @@ class Command:
 
     id: str
     key: str
-    """As Textual names keys; another one may come from a keymap."""
+    """As Textual names keys, several with commas between; others may come from a keymap."""
     title: str
     """Two or three words, for footer and palette."""
     help: str
@@ -41,9 +41,19 @@ class Command:
     """Whether it changes anything beyond the screen: not done where the control room only reads."""
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Each of its keys."""
+        return tuple(self.key.split(","))
+
+    @property
     def shown_key(self) -> str:
-        """The key as a person reads it."""
-        return _SHOWN.get(self.key, self.key)
+        """The first key as a person reads it."""
+        return _SHOWN.get(self.keys[0], self.keys[0])
+
+    @property
+    def shown_keys(self) -> str:
+        """All of them as a person reads them."""
+        return " ".join(_SHOWN.get(key, key) for key in self.keys)
 
 
 _SHOWN: Final = {
@@ -57,6 +67,11 @@ _SHOWN: Final = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
 }
+
+
+_ARROWS: Final = ("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "tab", "shift+tab")
+MOVING: Final = frozenset({*_ARROWS, "k", "j", "g", "G", "ctrl+b", "ctrl+f", "space", "ctrl+q", "ctrl+c"})
+"""Keys that move within a list, or end the app, whatever the table says: no command can have them."""
 
 
 def _views() -> list[Command]:
@@ -264,6 +279,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("cancel", "C", "cancel", "Cancel the newest action that is still running.", "", ""),
     Command("freeze_drawing", "F", "freeze", "Stop drawing; gathering goes on.", "", ""),
     Command("zoom", "z", "zoom", "Give the view the whole screen, or not.", "", ""),
+    Command("tour", "T", "tour", "A guided tour: what to press, ticked off when it is seen; or leave it.", "", "tour"),
     Command("picture", "f8", "picture", "Write the screen as an SVG picture.", "", ""),
     Command("quit", "q", "quit", "Leave; asks what becomes of the stack.", "", "", True),
 )
@@ -277,18 +293,31 @@ def commands_of(view: str, table: Iterable[Command] = TABLE) -> list[Command]:
 
 def command_for(key: str, view: str, table: Iterable[Command] = TABLE) -> Command | None:
     """The command of a key while `view` is shown."""
-    return next((each for each in commands_of(view, table) if each.key == key), None)
+    return next((each for each in commands_of(view, table) if key in each.keys), None)
+
+
+def hint(text: str, table: Iterable[Command] = TABLE) -> str:
+    """`text` with the key of a command in place of its id in braces: `{quit} leaves`."""
+    return text.format_map({each.id: each.shown_key for each in table})
 
 
 def with_keys(keys: Mapping[str, str], table: Iterable[Command] = TABLE) -> tuple[Command, ...]:
-    """The table with other keys, by command id. Raises ValueError: no such command, or two for one key."""
+    """The table with other keys, by command id.
+
+    Raises:
+        ValueError: no such command, two commands for one key, or a key that moves.
+    """
     chosen = tuple(replace(each, key=keys.get(each.id, each.key)) for each in table)
     if unknown := set(keys) - {each.id for each in chosen}:
-        raise ValueError(f"there is no command {', '.join(sorted(unknown))}")
+        known = ", ".join(each.id for each in chosen)
+        raise ValueError(f"there is no command {', '.join(sorted(unknown))}; the commands are {known}")
     for view in VIEWS:
         taken: dict[str, str] = {}
-        for each in commands_of(view, chosen):
-            if each.key in taken:
-                raise ValueError(f"key {each.key} is both {taken[each.key]} and {each.id} in the view {view}")
-            taken[each.key] = each.id
+        for command in commands_of(view, chosen):
+            for key in command.keys:
+                if key in MOVING:
+                    raise ValueError(f"key {key} cannot be {command.id}: it moves within lists, or ends the app")
+                if key in taken:
+                    raise ValueError(f"key {key} is both {taken[key]} and {command.id} in the view {VIEWS[view]}")
+                taken[key] = command.id
     return chosen

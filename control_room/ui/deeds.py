@@ -11,6 +11,7 @@ from control_room.ui.commands import VIEWS
 from control_room.ui.dialogs import Ask, Choice, Choose, Page
 from control_room.ui.help import help_lines
 from control_room.ui.jobs import Job
+from control_room.ui.tour import Tour
 from control_room.ui.widgets.activity import entries
 from control_room.ui.widgets.chrome import clock
 
@@ -147,6 +148,10 @@ class Deeds:
     def do_zoom(self) -> None:
         """The view alone, or with what is around it."""
         self._room.screen_stack[0].toggle_class("-zoomed")
+
+    def do_tour(self) -> None:
+        """Begins the tour, or leaves it."""
+        self._room.tour = Tour() if self._room.tour is None else None
 
     def do_picture(self) -> None:
         """Writes an SVG."""

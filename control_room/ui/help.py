@@ -33,7 +33,7 @@ def help_lines(table: Sequence[Command], view: str) -> list[str]:
 def _section(title: str, commands: Sequence[Command]) -> list[str]:
     lines = ["", title] if title else []
     for each in commands:
-        lines.append(f"  {each.shown_key:<6} {each.title:<14} {each.help}")
+        lines.append(f"  {each.shown_keys:<6} {each.title:<14} {each.help}")
         if each.cli:
             lines.append(f"  {'':<6} {'':<14} = bruce-control {each.cli}")
     return lines

@@ -95,6 +95,13 @@ class Jobs:
         threading.Thread(target=_run, args=(job, work), name=f"job-{job.number}", daemon=True).start()
         return job
 
+    def note(self, title: str, sentence: str) -> None:
+        """Something that went wrong without anybody having asked for it: told among the actions."""
+        self._number += 1
+        job = Job(self._number, title, "", error=sentence)
+        job.ended_at_s = job.began_at_s
+        self._jobs = [*self._jobs, job][-KEPT:]
+
     def settle(self) -> None:
         """Calls what waits for jobs that have ended since the last call."""
         ended = [(job, then) for job, then in self._waiting if job.ended_at_s is not None]

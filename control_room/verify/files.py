@@ -23,6 +23,7 @@ MANIFEST: Final = "manifest.json"
 VERDICT: Final = "verdict.json"
 DELIVERIES: Final = "deliveries.csv"
 REPORT: Final = "report.md"
+JUNIT: Final = "junit.xml"
 
 EVIDENCE: Final = (
     RUN,

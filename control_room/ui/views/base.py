@@ -11,6 +11,7 @@ from textual.widgets import Static
 from control_room.tracking.parts import Part
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
+from control_room.ui.commands import hint
 from control_room.ui.widgets.chrome import duration
 from control_room.ui.widgets.line_list import LineList
 
@@ -43,6 +44,10 @@ class View(Vertical):
         if not isinstance(self.app, ControlRoom):
             raise TypeError("a view belongs to the control room")
         return self.app
+
+    def hint(self, text: str) -> str:
+        """`text` with keys in place of command ids in braces, see `commands.hint`."""
+        return hint(text, self.room.table)
 
     def compose(self) -> ComposeResult:
         """A place for its error, and its content."""

@@ -59,7 +59,7 @@ class ChaosView(View):
         yield offers
         merchant = Block(id="merchant")
         merchant.border_title = "The merchant"
-        merchant.border_subtitle = "m changes it"
+        merchant.border_subtitle = self.hint("{merchant} changes it")
         yield merchant
         running = LineList[RunningFault](
             [
@@ -103,7 +103,7 @@ class ChaosView(View):
             )
         running = self.query_one("#running", LineList)
         running.border_title = f"Open faults {len(snapshot.faults.value.running) if snapshot.faults.value else 0}"
-        running.border_subtitle = stale(snapshot.faults).replace("[", "(") or "H heals all"
+        running.border_subtitle = stale(snapshot.faults).replace("[", "(") or self.hint("{heal} heals all")
         running.show(snapshot.faults.value.running if snapshot.faults.value else ())
 
     def do_arm(self) -> None:
@@ -191,7 +191,7 @@ class ChaosView(View):
 
     def _may(self) -> bool:
         if not self.room.armed:
-            self.room.notify("not armed: press ! first", severity="warning")
+            self.room.notify(self.hint("not armed: press {arm} first"), severity="warning")
         return self.room.armed
 
 

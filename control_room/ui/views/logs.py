@@ -69,7 +69,7 @@ class LogsView(View):
             if self._following:
                 lines.action_edge(1)
         shown = ", ".join(sorted(self._members)) or "all members"
-        state = "following" if self._following else "held: f follows"
+        state = "following" if self._following else self.hint("held: {log_follow} follows")
         words = f" · /{self._words}" if self._words else ""
         lines.border_title = f"Logs of {shown} · from {LEVELS[self._level]} on{words}".replace("[", "(")
         gone = f"{view.dropped:,} older lines dropped · " if view.dropped else ""
@@ -136,7 +136,9 @@ class LogsView(View):
                 self._words = text.lower()
                 self._seek(-1, from_end=True)
 
-        self.room.push_screen(Prompt("Search all lines shown", self._words, "n next · N previous"), given)
+        self.room.push_screen(
+            Prompt("Search all lines shown", self._words, self.hint("{log_next} next · {log_previous} previous")), given
+        )
 
     def do_log_next(self) -> None:
         """Downwards."""
@@ -149,7 +151,7 @@ class LogsView(View):
     def _seek(self, by: int, *, from_end: bool = False) -> None:
         lines = self.query_one("#log-lines", LineList)
         if not self._words:
-            self.room.notify("/ gives the words first")
+            self.room.notify(self.hint("{log_search} gives the words first"))
             return
         index = len(lines.rows) if from_end else lines.index
         while 0 <= (index := index + by) < len(lines.rows):

@@ -61,8 +61,8 @@ class ReplayView(View):
         bar = self.query_one("#replay-bar", ProgressBar)
         bar.display = progress is not None
         if progress is None:
-            ready = "enter sends it" if snapshot.is_up else "no stack is up: 1 then u starts it"
-            self.query_one("#replay-how", Block).say((ready, "bold"))
+            ready = "{replay_start} sends it" if snapshot.is_up else "no stack is up: {view_stack} then {up} starts it"
+            self.query_one("#replay-how", Block).say((self.hint(ready), "bold"))
             for name in ("answers", "curve"):
                 self.query_one(f"#replay-{name}", Block).say(("nothing was sent yet", "$text-muted"))
             return
@@ -72,7 +72,9 @@ class ReplayView(View):
             self._latency.append(progress.p95_s * 1000)
             self._rate.append(progress.rate_per_s)
         bar.update(total=progress.expected or None, progress=progress.payments + progress.skipped)
-        self.query_one("#replay-how", Block).say(*_how(progress, self._paused))
+        self.query_one("#replay-how", Block).say(
+            *_how(progress, self.hint("paused: {replay_pause} goes on") if self._paused else "")
+        )
         self.query_one("#replay-answers", Block).say(*_answers(progress))
         self.query_one("#replay-curve", Block).say(
             ("per second ", ""),
@@ -88,7 +90,13 @@ class ReplayView(View):
         return [
             (f"{harmless(short_path(options.source), 300)}\n", "bold"),
             (f"{many} · {rate} · ids {options.ids}\n", ""),
-            ("o file · m how many · r rate · i ids · v preview", "$text-muted"),
+            (
+                self.hint(
+                    "{replay_file} file · {replay_max} how many · {replay_rate} rate · {replay_ids} ids"
+                    " · {replay_preview} preview"
+                ),
+                "$text-muted",
+            ),
         ]
 
     @property
@@ -104,7 +112,8 @@ class ReplayView(View):
         """Sends."""
         replay = self.room.desk.replay
         if (replay is not None and replay.running) or (self._job is not None and self._job.ended_at_s is None):
-            self.room.notify("a replay is going on: p pauses it, s ends it", severity="warning")
+            words = self.hint("a replay is going on: {replay_pause} pauses it, {replay_stop} ends it")
+            self.room.notify(words, severity="warning")
             return
         options = replace(self.options, seed=new_seed())
         self._paused = False
@@ -216,10 +225,10 @@ def _is_file(text: str) -> None:
         raise ValueError(f"there is no file {text}")
 
 
-def _how(progress: Progress, paused: bool) -> Pieces:
+def _how(progress: Progress, paused: str) -> Pieces:
     state, style = ("running", "bold $text-accent")
     if progress.ended:
-        state, style = ("paused: p goes on", "bold $text-warning") if paused else ("ended", "bold $text-success")
+        state, style = (paused, "bold $text-warning") if paused else ("ended", "bold $text-success")
     eta = "" if progress.eta_s is None else f" · {duration(progress.eta_s)} to go"
     of = "" if progress.expected is None else f" of {progress.expected:,}"
     return [

@@ -53,7 +53,7 @@ class ReportsView(View):
             columns,
             lambda run: run.run_id,
             id="runs",
-            empty="no run yet: P replays a CSV file, the demo makes one too",
+            empty=self.hint("no run yet: {replay} replays a CSV file, the demo makes one too"),
             marks=True,
         )
         runs.add_class("pane")
@@ -67,9 +67,8 @@ class ReportsView(View):
         runs = self.query_one("#runs", LineList)
         part = snapshot.runs
         runs.border_title = f"Runs {len(part.value or ())}"
-        runs.border_subtitle = (
-            stale(part).replace("[", "(") or "v verify · c check · e export · space marks, m compares"
-        )
+        keys = self.hint("{verify} verify · {check} check · {export} export · space marks, {compare} compares")
+        runs.border_subtitle = stale(part).replace("[", "(") or keys
         runs.show(part.value or ())
         run = runs.current
         self.query_one("#run", Block).say(*(_told(run) if run is not None else [("-", "")]))

@@ -27,10 +27,11 @@ LOOKS = {
 _FIRST = """
  No stack is up.
 
-   u   start the stack: all eleven members, on this machine
-   d   the demo: start, replay, kill, heal, drain, prove that nothing was lost
-   P   replay a CSV file, once the stack is up
-   ?   every key
+   {up}   start the stack: all eleven members, on this machine
+   {demo}   the demo: start, replay, kill, heal, drain, prove that nothing was lost
+   {replay}   replay a CSV file, once the stack is up
+   {tour}   a guided tour through all of it
+   {help}   every key
 """
 
 
@@ -45,7 +46,7 @@ class StackView(View):
 
     def content(self) -> ComposeResult:
         """What to do first where nothing runs; the members."""
-        yield Static(_FIRST.strip("\n"), id="first", markup=False)
+        yield Static(self.hint(_FIRST.strip("\n")), id="first", markup=False)
         columns: list[Column[MemberView]] = [
             Column("MEMBER", 16, lambda member: member.status.name),
             Column("STATE", 10, _state),
@@ -73,7 +74,9 @@ class StackView(View):
         ready = sum(member.status.ready for member in members)
         memory = sum(member.status.memory_bytes for member in members) / 2**20
         found.border_title = f"Members: {ready} of {len(members)} ready, {memory:,.0f} MiB"
-        found.border_subtitle = stale(part).replace("[", "(") or "space marks · x faults · l logs"
+        found.border_subtitle = stale(part).replace("[", "(") or self.hint(
+            "space marks · {fault} faults · {logs_of} logs"
+        )
         found.show(members)
 
     @property

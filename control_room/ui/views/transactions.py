@@ -112,14 +112,16 @@ class TransactionsView(View):
             found.empty = part.error
             found.show(())
         else:
-            found.empty = "no transaction fits" if listing.held else "no payment was accepted yet: P replays a CSV file"
+            none = "no transaction fits" if listing.held else "no payment was accepted yet: {replay} replays a CSV file"
+            found.empty = self.hint(none)
             if listing is not self._drawn:
                 self._drawn = listing
                 found.show(self._rows(listing))
             else:
                 found.show(found.rows)
             found.border_title = self._title(listing, len(found.rows))
-        found.border_subtitle = stale(part).replace("[", "(") or "/ filter · o order · f hold · J jump"
+        keys = self.hint("{filter} filter · {order} order · {follow} hold · {jump} jump")
+        found.border_subtitle = stale(part).replace("[", "(") or keys
         self._draw_story(found.current)
 
     def _title(self, listing: Listing, shown: int) -> str:
@@ -147,6 +149,11 @@ class TransactionsView(View):
         self._held = None
         self._sought = None
         self.room.source.ask(query)
+
+    def recall(self, query: Query) -> None:
+        """Shows what was shown the last time."""
+        if query != self.query_now:
+            self._ask(query)
 
     def do_filter(self) -> None:
         """Asks for a filter."""
@@ -256,7 +263,7 @@ class TransactionsView(View):
             self._asked_at_s = now_s
             self.room.read(lambda: self.room.desk.story(row.transaction_id), self._told)
         place.border_title = f"{row.transaction_id} {row.state}".replace("[", "(")
-        place.border_subtitle = "enter whole story · y copy id"
+        place.border_subtitle = self.hint("{timeline} whole story · {copy_id} copy id")
         height = max(1, place.size.height)
         lines = render(self._story)[1:] if self._story is not None else [_summary(row)]
         place.say(("\n".join(shortened(lines, height)), ""))

@@ -59,7 +59,7 @@ def _plain(text: str) -> str:
 class TitleLine(Line):
     """Which stack, which view, how many members are up, what is armed."""
 
-    def show(self, snapshot: Snapshot, view: str, *, armed: bool, frozen: bool, read_only: bool) -> None:
+    def show(self, snapshot: Snapshot, view: str, *, armed: bool, frozen: str, read_only: bool) -> None:
         """Draws it."""
         members = snapshot.members.value or ()
         ready = sum(member.status.ready for member in members)
@@ -75,7 +75,7 @@ class TitleLine(Line):
         if armed:
             pieces += [("  ", ""), (" ARMED ", "bold $text-error reverse")]
         if frozen:
-            pieces += [("  ", ""), (" FROZEN: F goes on ", "bold $text-accent reverse")]
+            pieces += [("  ", ""), (f" {frozen} ", "bold $text-accent reverse")]
         if read_only:
             pieces.append(("  read-only", "$text-accent"))
         self.say(*pieces)

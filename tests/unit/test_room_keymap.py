@@ -1,0 +1,74 @@
+"""The keymap file: it changes what it names, or it changes nothing and says why."""
+
+import pytest
+
+from control_room.ui.commands import MOVING, TABLE, command_for
+from control_room.ui.keymap import key_name, read_keymap
+from control_room.ui.widgets.line_list import LineList
+
+
+def keymap(tmp_path, text):
+    path = tmp_path / "keymap.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_keymap(path)
+
+
+def test_without_a_file_the_table_is_as_it_is(tmp_path):
+    assert read_keymap(tmp_path / "keymap.toml") == (TABLE, ())
+
+
+def test_a_command_gets_the_keys_of_the_file_and_no_other(tmp_path):
+    table, problems = keymap(tmp_path, 'kill = ["ctrl+k", "%"]\nhelp = "f1"\n')
+    assert problems == ()
+    for key in ("ctrl+k", "percent_sign"):
+        assert command_for(key, "stack", table).id == "kill"
+    assert command_for("K", "stack", table) is None
+    assert command_for("f1", "logs", table).id == "help"
+    assert command_for("question_mark", "logs", table) is None
+
+
+def test_two_commands_can_change_places(tmp_path):
+    table, problems = keymap(tmp_path, 'stop = "S"\nstart = "s"\n')
+    assert problems == ()
+    assert command_for("S", "stack", table).id == "stop"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('kill = "s"', "key s is both stop and kill in the view Stack"),
+        ('heal = ["H", "enter"]', "key enter is both"),
+        ('kil = "ctrl+k"', "there is no command kil; the commands are help, "),
+        ('kill = "hyperspace"', "there is no key 'hyperspace'"),
+        ('kill = "j"', "key j cannot be kill: it moves within lists"),
+        ("kill = 3", "kill needs a key or a list of keys"),
+        ("kill = []", "kill needs a key or a list of keys"),
+        ("[kill]", "kill needs a key or a list of keys"),
+        ("kill = ", "is no TOML file"),
+    ],
+)
+def test_a_file_that_will_not_do_changes_nothing_and_says_why(tmp_path, text, says):
+    table, (sentence,) = keymap(tmp_path, 'quit = "f10"\n' + text)
+    assert table == TABLE
+    assert says in sentence
+    assert "keymap.toml" in sentence
+
+
+def test_every_key_of_the_table_is_a_key_and_none_of_them_moves():
+    for command in TABLE:
+        for key in command.keys:
+            assert key_name(key) == key
+            assert key not in MOVING
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("?", "question_mark"), ("/", "slash"), ("ctrl+k", "ctrl+k"), ("f12", "f12"), ("ä", "ä"), ("+", "plus")],
+)
+def test_a_key_is_written_as_its_character_or_its_name(written, name):
+    assert key_name(written) == name
+
+
+def test_the_keys_that_move_are_those_of_the_lists():
+    of_lists = {key for binding in LineList.BINDINGS for key in binding.key.split(",")}
+    assert of_lists <= MOVING
