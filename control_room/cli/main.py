@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ VERBS: Final = {
     "demo": ("demo_verb", "Start, replay, kill, heal, drain, prove."),
     "bench": ("bench_verb", "Measure throughput, latency, CPU and memory."),
     "tour": ("room_verbs", "Open the control room with a guided tour."),
+    "serve": ("serve_verb", "The control room in a browser, on this machine alone."),
     "config": ("config_verb", "The control room's settings and keys: show, set, unset."),
     "completion": ("completion_verb", "Print the completion script of a shell."),
 }
@@ -81,7 +83,8 @@ def cli(ctx: click.Context, read_only: bool, state: Path | None) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`: what is drawn goes through pipes
+    if not (in_browser or (sys.stdin.isatty() and sys.stdout.isatty())):
         click.echo(ctx.get_help())
         return
     from control_room.cli.room import open_room
