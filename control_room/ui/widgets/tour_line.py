@@ -35,5 +35,5 @@ class TourLine(Line):
         if step_now is None:
             words = "✓ done: a member died, and every payment is proven delivered"
         else:
-            words = f"▸ {step_now.title}: {hint(step_now.words, table)}"
+            words = f"▸ press {hint(step_now.words, table)}"
         self.say(*pieces, (f"\n {words}", "bold"))
