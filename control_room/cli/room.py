@@ -104,6 +104,7 @@ def open_room(state: Path | None, *, read_only: bool = False, tour: bool = False
             theme=settings.theme,
             view=settings.start_view,
             memory=memory,
+            settings_file=settings_path(),
             problems=(*settings.problems, *wrong_keys),
             tour=tour,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from textual.app import App, ComposeResult
@@ -105,10 +106,14 @@ class ControlRoom(Deeds, App[int]):
         theme: str = "textual-dark",
         view: str = "stack",
         memory: Memory | None = None,
+        settings_file: Path | None = None,
         problems: Sequence[str] = (),
         tour: bool = False,
     ) -> None:
-        """`view`: shown first where `memory` knows no other; `problems`: sentences of settings that will not do."""
+        """`view`: shown first where `memory` knows no other.
+
+        `settings_file`: where a theme that is chosen is written to; `problems`: sentences of settings that will not do.
+        """
         super().__init__()
         self.register_theme(CONTRAST)
         self.theme = theme
@@ -121,6 +126,7 @@ class ControlRoom(Deeds, App[int]):
         self.armed = False
         self.frozen = False
         self.tour = Tour() if tour else None
+        self.settings_file = settings_file
         self._problems = tuple(problems)
         self._memory = memory
         self._remembered, note = memory.read() if memory is not None else (Remembered(), "")

@@ -280,6 +280,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("freeze_drawing", "F", "freeze", "Stop drawing; gathering goes on.", "", ""),
     Command("zoom", "z", "zoom", "Give the view the whole screen, or not.", "", ""),
     Command("tour", "T", "tour", "A guided tour: what to press, ticked off when it is seen; or leave it.", "", "tour"),
+    Command("theme", "f9", "theme", "Choose the colours, from now on.", "", "config set theme {theme}"),
     Command("picture", "f8", "picture", "Write the screen as an SVG picture.", "", ""),
     Command("quit", "q", "quit", "Leave; asks what becomes of the stack.", "", "", True),
 )

@@ -11,6 +11,8 @@ from control_room.ui.commands import VIEWS
 from control_room.ui.dialogs import Ask, Choice, Choose, Page
 from control_room.ui.help import help_lines
 from control_room.ui.jobs import Job
+from control_room.ui.settings import write_setting
+from control_room.ui.themes import THEMES
 from control_room.ui.tour import Tour
 from control_room.ui.widgets.activity import entries
 from control_room.ui.widgets.chrome import clock
@@ -152,6 +154,21 @@ class Deeds:
     def do_tour(self) -> None:
         """Begins the tour, or leaves it."""
         self._room.tour = Tour() if self._room.tour is None else None
+
+    def do_theme(self) -> None:
+        """Asks for the theme, shows it, and writes it into the settings file."""
+        room = self._room
+        path = room.settings_file
+
+        def chosen(name: str | None) -> None:
+            if name is None:
+                return
+            room.theme = name
+            if path is not None:
+                room.run_job("theme", f"config set theme {name}", lambda _: write_setting(path, "theme", name))
+
+        choices = [Choice(name, name, "now" if name == room.theme else "") for name in THEMES]
+        room.push_screen(Choose("Theme", choices), chosen)
 
     def do_picture(self) -> None:
         """Writes an SVG."""

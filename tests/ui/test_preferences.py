@@ -10,6 +10,7 @@ from control_room.tracking.listing import Order
 from control_room.ui.commands import with_keys
 from control_room.ui.dialogs import Page
 from control_room.ui.memory import Memory, Remembered, memory_path
+from control_room.ui.settings import read_settings
 from control_room.ui.themes import THEMES
 from tests.ui.driving import SIZES, driving, screen_text, wait_for
 from tests.ui.moments import BROKER_DOWN, EMPTY
@@ -31,6 +32,19 @@ async def test_the_high_contrast_theme_is_white_on_black():
     async with driving(theme="bruce-contrast") as (_, app, _, _):
         assert app.theme_variables["foreground"].lower() == "#ffffff"
         assert app.theme_variables["background"] == "#000000"
+
+
+async def test_a_theme_that_is_chosen_is_shown_and_written(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("# mine\n", encoding="utf-8")
+    async with driving(settings_file=path) as (pilot, app, _, _):
+        await pilot.press("f9")
+        await wait_for(pilot, lambda: "bruce-contrast" in screen_text(app))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.theme == "bruce-contrast")
+        await wait_for(pilot, lambda: "bruce-control config set theme bruce-contrast" in screen_text(app))
+        await wait_for(pilot, lambda: read_settings(path, {}).theme == "bruce-contrast")
+    assert path.read_text(encoding="utf-8").startswith("# mine")
 
 
 async def test_no_color_leaves_no_colour(monkeypatch):
