@@ -203,7 +203,8 @@ class Deeds:
 
     def leave(self) -> None:
         """Ends the app; a replay that is going on gets a moment to end its log."""
-        replay = self._room.desk.replay
+        # A desk that nobody asked for is not made, and all that it needs not loaded, only to leave.
+        replay = self._room.desk.replay if "desk" in vars(self._room) else None
         if replay is not None and replay.running:
             for job in self._room.jobs.running:
                 job.cancel()

@@ -28,7 +28,7 @@ def read_keymap(path: Path) -> tuple[tuple[Command, ...], tuple[str, ...]]:
     except SettingError as error:
         return TABLE, (str(error),)
     except ValueError as error:
-        return TABLE, (f"{path}: {error}; no key was changed",)
+        return TABLE, (f"{path.name}: {error}; no key was changed",)
 
 
 def keys_of(document: Mapping[str, Any]) -> dict[str, str]:

@@ -134,10 +134,10 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         problems.append(str(error))
     for name in found:
         if name not in {each.name for each in SETTINGS}:
-            problems.append(f"{path}: {_refused(name)}")
+            problems.append(f"{path.name}: {_refused(name)}")
     values: dict[str, Any] = {each.name: each.default for each in SETTINGS}
     sources = dict.fromkeys(values, "default")
-    given = [(each, "file", str(path), found[each.name]) for each in SETTINGS if each.name in found]
+    given = [(each, "file", path.name, found[each.name]) for each in SETTINGS if each.name in found]
     given += [(e, "environment", e.variable, environ[e.variable]) for e in SETTINGS if environ.get(e.variable)]
     for setting, source, place, raw in given:
         try:

@@ -47,7 +47,8 @@ def _of_job(job: Job, *, every_line: bool) -> Iterable[Entry]:
     share = f" {job.share:.0%}" if job.share is not None and state == "running" else ""
     # The command line stands first: it is what can be learned from and copied.
     what = f"bruce-control {job.command}" if job.command else job.title
-    took = duration((job.ended_at_s or job.began_at_s) - job.began_at_s) if job.ended_at_s else ""
+    took_s = (job.ended_at_s or job.began_at_s) - job.began_at_s
+    took = duration(took_s) if took_s else ""  # a note took no time
     words = f"{what}{share} {took}" if every_line else f"{what}{share} {took} {said}"
     at_s = job.ended_at_s or job.began_at_s
     order_s = job.ended_at_s or float("inf")  # what is still going on stands last
