@@ -75,10 +75,10 @@ def test_a_fault_that_is_no_kill_of_a_broker_is_not_the_step():
 
 
 def test_the_keys_of_each_step_are_those_of_the_keymap():
-    table = with_keys({"kill": "ctrl+k", "verify": "f9"})
+    table = with_keys({"kill": "ctrl+k", "verify": "f7"})
     told = [hint(step.words, table) for step in STEPS]
     assert "ctrl+k" in told[2]
-    assert "f9" in told[4]
+    assert "f7" in told[4]
     assert all("{" not in words for words in told)
 
 
