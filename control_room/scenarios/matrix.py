@@ -8,14 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from control_room.scenarios.model import Scenario
-from control_room.scenarios.result import (
-    BROKEN,
-    UNAVAILABLE,
-    AnyResult,
-    BrokenScenario,
-    ScenarioResult,
-    UnavailableScenario,
-)
+from control_room.scenarios.result import AnyResult, BrokenScenario, ScenarioResult
 
 COLUMNS = (
     "scenario",
@@ -33,8 +26,7 @@ COLUMNS = (
 def row(result: AnyResult) -> tuple[str, ...]:
     """One line of the table; of one that could not be run, the reason stands in place of a verdict."""
     if not isinstance(result, ScenarioResult):
-        word = UNAVAILABLE if isinstance(result, UnavailableScenario) else BROKEN
-        name, verdict = result.scenario.name, f"{word}: {' '.join(result.why.split())}"
+        name, verdict = result.scenario.name, f"{result.word}: {' '.join(result.why.split())}"
         return (name, verdict, *["-"] * (len(COLUMNS) - 2))
     found = result.measures
     return (
@@ -75,11 +67,9 @@ def junit(results: Sequence[AnyResult]) -> str:
     )
     for result in results:
         case = ElementTree.SubElement(suite, "testcase", classname="scenario", name=result.scenario.name)
-        if isinstance(result, UnavailableScenario):
-            ElementTree.SubElement(case, "skipped", message=f"{UNAVAILABLE}: {result.why}")
-            continue
-        if isinstance(result, BrokenScenario):
-            ElementTree.SubElement(case, "error", message=f"{BROKEN}: {result.why}")
+        if not isinstance(result, ScenarioResult):
+            kind = "error" if isinstance(result, BrokenScenario) else "skipped"
+            ElementTree.SubElement(case, kind, message=f"{result.word}: {result.why}")
             continue
         if not result.passed:
             failure = ElementTree.SubElement(case, "failure", message=result.verdict.outcome.value)

@@ -13,6 +13,10 @@ from control_room.reports.figures import figures, recovered_after
 from control_room.scenarios.model import Scenario
 from control_room.verify import Verdict
 
+UNAVAILABLE: Final = "unavailable"
+BROKEN: Final = "broken"
+"""The words for scenarios without a verdict."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
@@ -65,48 +69,42 @@ def measured(verdict: Verdict, summary: Progress) -> Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class UnavailableScenario:
+class _NoVerdict:
+    """A scenario that came to no verdict."""
+
+    scenario: Scenario
+    why: str
+    """What kept it from one."""
+    word: ClassVar[str]
+    passed: ClassVar[bool] = False
+    exit_code: ClassVar[int] = FAILED
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "scenario": self.scenario.name,
+            "proves": self.scenario.proves,
+            "passed": self.passed,
+            self.word: True,
+            "why": self.why,
+        }
+
+
+class UnavailableScenario(_NoVerdict):
     """A scenario that was not run, because this platform or this stack cannot do one of its faults.
 
     Neither passed nor failed: it proves nothing, and nothing is wrong.
     """
 
-    scenario: Scenario
-    why: str
-    """Which fault, and why it cannot be done."""
-    passed: ClassVar[bool] = False
-    exit_code: ClassVar[int] = FAILED
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON types."""
-        return {
-            "scenario": self.scenario.name,
-            "proves": self.scenario.proves,
-            "passed": self.passed,
-            "unavailable": True,
-            "why": self.why,
-        }
+    __slots__ = ()
+    word = UNAVAILABLE
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenScenario:
+class BrokenScenario(_NoVerdict):
     """A scenario of several that could not be run to its end: the stack did not come up, or an action failed."""
 
-    scenario: Scenario
-    why: str
-    """The error's sentence."""
-    passed: ClassVar[bool] = False
-    exit_code: ClassVar[int] = FAILED
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON types."""
-        return {
-            "scenario": self.scenario.name,
-            "proves": self.scenario.proves,
-            "passed": self.passed,
-            "broken": True,
-            "why": self.why,
-        }
+    __slots__ = ()
+    word = BROKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +158,6 @@ Result = ScenarioResult | UnavailableScenario
 """What became of a scenario that was asked for."""
 AnyResult = Result | BrokenScenario
 """What became of one of several."""
-UNAVAILABLE: Final = "unavailable"
-BROKEN: Final = "broken off"
-"""The words for these."""
 
 
 def exit_code(results: Sequence[AnyResult]) -> int:

@@ -58,9 +58,10 @@ class Courier:
         """The cluster that answers. Where it is another one than before, what is on its way counts as failed."""
         if self.cluster_id and cluster_id != self.cluster_id:
             self._producer.purge()
-            self._producer.flush(_PURGE_S)
+            self._flushed(_PURGE_S)
             self._lanes.forget()
             self._producer = self._make_producer(self._on_error)
+            self._fatal = None  # of the producer that is gone
         self.cluster_id = cluster_id
 
     @property
@@ -129,9 +130,17 @@ class Courier:
 
     def flush(self, timeout_s: float) -> None:
         """Waits for what is on its way, up to `timeout_s`; what is still open then counts as failed."""
-        if self._producer.flush(timeout_s):
+        if not self._flushed(timeout_s):
             self._producer.purge()
-            self._producer.flush(_PURGE_S)
+            self._flushed(_PURGE_S)
+
+    def _flushed(self, timeout_s: float) -> bool:
+        """Whether nothing is on its way any more."""
+        try:
+            return not self._producer.flush(timeout_s)
+        except KafkaException as error:  # as in `poll`
+            self._on_error(error.args[0])
+            return False
 
     def take(self) -> tuple[list[Report], list[str]]:
         """What was acknowledged, and the ids of what failed, since the last call."""

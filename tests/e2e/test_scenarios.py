@@ -28,6 +28,7 @@ def test_the_scenario_ends_proven_with_every_step_done(matrix, name):
     result = matrix[name]
     if result.get("unavailable"):
         assert not result["passed"], "not available is never shown as proven"
+        # A platform that lacks the fault: `chaos list` names the reason, and so does this; it is not counted as green.
         pytest.skip(f"not available here: {result['why']}")
     assert result["passed"], json.dumps(result, indent=1)
     assert result["measures"]["accepted"] > 0

@@ -164,7 +164,7 @@ class Log:
         self.slips, self.script, self.asked = set(), deque(), []
         self.on_commit = None
         self.refuse_commits = 0
-        self.cluster_id, self.looks, self.topic_gone, self.gone_told = "one", 0, False, 0
+        self.cluster_id, self.looks, self.topic_gone = "one", 0, False
         self.topic_id = "T"
         self.extra = None
         """A message that the next poll brings before any other."""
@@ -259,7 +259,6 @@ class Log:
         return answered(SimpleNamespace(cluster_id=self.cluster_id))
 
     def ask_topic(self):
-        self.gone_told += self.topic_gone
         if self.topic_gone:
             return answered(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
         return answered(SimpleNamespace(topic_id=self.topic_id))

@@ -104,7 +104,7 @@ def test_a_matrix_tells_it_in_every_form_and_fails_only_where_nothing_was_run():
 def test_a_matrix_tells_what_was_broken_off_and_keeps_the_rest():
     broken = BrokenScenario(SCENARIO, "dispatcher is not ready:\nno partitions")
     both = [ran(), broken]
-    assert matrix.row(broken)[:3] == ("disk-full-merchant", "broken off: dispatcher is not ready: no partitions", "-")
+    assert matrix.row(broken)[:3] == ("disk-full-merchant", "broken: dispatcher is not ready: no partitions", "-")
     assert len(matrix.markdown(both).splitlines()) == 4
     suite = ElementTree.fromstring(matrix.junit(both))
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped")) == (

@@ -349,6 +349,6 @@ async def test_work_goes_on_where_the_group_still_counts_the_process_after_it_st
     world.merchant.hold()
     world.take(*(record(number) for number in range(1, 6)))
     await until(lambda: world.merchant.attempts)
-    time.sleep(0.5)
+    time.sleep(0.5)  # as above: a loop that nothing runs in is what is tested
     world.merchant.release()
     await until(lambda: len(world.merchant.attempts) == 5)

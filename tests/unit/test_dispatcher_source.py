@@ -389,23 +389,3 @@ def test_another_cluster_that_answers_ends_the_process_saying_so(world, impatien
     log.cluster_id = "two"
     wait_until(lambda: one.sink.sentences)
     assert one.sink.sentences[0] == "Kafka was made anew (cluster two, before one): beginning anew"
-
-
-def test_a_topic_that_was_deleted_and_made_again_between_two_looks_ends_the_process(world, impatient):
-    """Where it has more records already than the old one had, no offset is out of range and the first would be lost."""
-    log = Log({0: records(0)})
-    one = world(log)
-    wait_until(lambda: log.looks)
-    log.topic_id = "another"
-    wait_until(lambda: one.sink.sentences)
-    assert one.sink.sentences[0] == "the topic t was deleted and made again (id another): beginning anew"
-
-
-def test_a_topic_that_is_gone_ends_the_process_but_not_at_the_first_look(world, impatient):
-    """A broker that has just started may not have heard of the topic yet."""
-    log = Log({0: records(0)})
-    one = world(log)
-    log.topic_gone = True
-    wait_until(lambda: one.sink.sentences)
-    assert "is gone: beginning anew" in one.sink.sentences[0]
-    assert log.gone_told >= 2

@@ -37,5 +37,19 @@ def test_a_report_without_an_offset_counts_as_failed(offset):
     assert failed == ["a"]
 
 
+def test_a_fatal_error_of_a_producer_of_another_cluster_does_not_end_the_one_that_takes_its_place():
+    fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True)
+
+    def flush(timeout_s):
+        raise KafkaException(fatal)
+
+    made = [SimpleNamespace(purge=lambda: None, flush=flush), SimpleNamespace(poll=lambda timeout_s: 0)]
+    courier = Courier(lambda on_error: made.pop(0), "topic", Lanes(3))
+    courier.belong_to("before")
+    courier.belong_to("after")
+    courier.poll(0)
+    assert made == []
+
+
 def test_an_error_that_is_not_fatal_ends_nothing():
     Courier(raising(KafkaError(KafkaError._TRANSPORT)), "topic", Lanes(3)).poll(0)

@@ -24,7 +24,7 @@ while True:
     out.flush()
     time.sleep({pause_s})
 """
-"""Draws without an end and hears nothing, as an app does that hangs."""
+"""Draws without an end and hears nothing, as an app does that hangs. No test waits for its pause."""
 
 
 @pytest.fixture
