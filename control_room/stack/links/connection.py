@@ -63,7 +63,7 @@ class End(asyncio.Protocol):
         if kind is Kind.SLOW:
             self._delay(data)
         elif kind is Kind.SILENCE or self._late or not self._connection.linked:
-            self._append(self._last_due, data)
+            self._append(self._last_due, asyncio.get_running_loop().time(), data)
         elif kind is Kind.RESET_AFTER:
             self._pass_some(data)
         else:
@@ -159,12 +159,12 @@ class End(asyncio.Protocol):
         for begin in range(0, len(data), size):
             piece = data[begin : begin + size]
             self._free_at = max(self._free_at, now) + (len(piece) / mode.bytes_per_s if mode.bytes_per_s else 0.0)
-            self._append(self._free_at + _late_s(mode), piece)
+            self._append(self._free_at + _late_s(mode), now, piece)
         self._arm()
 
-    def _append(self, due: float, data: bytes) -> None:
+    def _append(self, due: float, received_at: float, data: bytes) -> None:
         self._last_due = max(self._last_due, due)  # nothing overtakes
-        self._late.append((self._last_due, asyncio.get_running_loop().time(), data))
+        self._late.append((self._last_due, received_at, data))
         self.late_bytes += len(data)
 
     def _arm(self) -> None:
