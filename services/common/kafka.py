@@ -204,8 +204,9 @@ def _assert_topics(
                 raise TopicError(f"topic {resource.name}: {key} is {found}, must be {expected}")
     topics = admin.list_topics(timeout=timeout_s).topics
     for name in names:
-        if name not in topics:
-            continue  # made a moment ago, not in this broker's metadata yet
+        if name not in topics or not topics[name].partitions:
+            # Nothing is asserted of what is not seen: asked again, until this broker has heard of it.
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"topic {name} is not in the metadata"))
         if name == settings.kafka_topic and len(topics[name].partitions) < settings.kafka_topic_partitions:
             raise TopicError(
                 f"topic {name}: {len(topics[name].partitions)} partitions, "
