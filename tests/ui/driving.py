@@ -37,6 +37,7 @@ class FakeDesk:
         self.replay = None
         self.calls = []
         self.error = None
+        self.impossible = {}
         self.stuck = False
         self.release = threading.Event()
 
@@ -58,8 +59,11 @@ class FakeDesk:
         self._note("preview", fault, target)
         return f"{fault} {target}: leads 1 of 3 partitions, in-sync 3→2, minimum 2: writes go on"
 
-    def apply(self, job, fault, targets, params):
-        self._note("apply", fault, tuple(targets), dict(params))
+    def apply(self, job, fault, targets, params, for_s=None):
+        self._note("apply", fault, tuple(targets), dict(params), *([] if for_s is None else [for_s]))
+
+    def unavailable(self):
+        return dict(self.impossible)
 
     def heal(self, job, numbers=None):
         self._note("heal", numbers)
