@@ -9,7 +9,6 @@ Run as `python -m control_room.chaos.healer RUNTIME STATE UNTIL`.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time

@@ -131,6 +131,16 @@ TABLE: Final[tuple[Command, ...]] = (
         True,
     ),
     Command(
+        "crash",
+        "c",
+        "crash",
+        "kill -9 the selected or marked members, all at once; they come back by themselves.",
+        "stack",
+        "chaos crash {members}",
+        False,
+        True,
+    ),
+    Command(
         "freeze",
         "Z",
         "freeze",
@@ -200,6 +210,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("merchant", "m", "merchant", "Change how the merchant behaves.", "chaos", "chaos merchant", True, True),
     Command("scenario", "s", "scenario", "Run a scenario to its verdict.", "chaos", "scenario run NAME", True, True),
     Command("storm", "w", "storm", "Faults in an order that a seed decides.", "chaos", "storm", True, True),
+    Command("steps", "t", "steps", "Show the steps of the scenario that ran last, or hide them.", "chaos", "", True),
     # Replay
     Command("replay_start", "enter", "start", "Send the chosen file.", "replay", "replay FILE", True, True),
     Command(

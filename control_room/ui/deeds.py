@@ -114,6 +114,7 @@ class Deeds:
     def fault_menu(self, members: Sequence[str]) -> None:
         """Every fault that all of `members` can have."""
         from control_room.chaos.catalogue import CATALOGUE
+        from control_room.ui.offers import fault_members
 
         fitting = [
             Choice(name, name, fault.summary)
@@ -123,7 +124,7 @@ class Deeds:
 
         def chosen(name: str | None) -> None:
             if name is not None:
-                self.fault(name, members, {})
+                fault_members(self._room, name, members)
 
         self._room.push_screen(Choose(f"A fault for {', '.join(members)}", fitting), chosen)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -120,14 +120,19 @@ class Choice:
     words: str
 
 
-class Choose(ModalScreen[str | None]):
-    """A list to choose from. Dismissed with the key of the choice, or None."""
+Chosen = TypeVar("Chosen")
 
-    DEFAULT_CSS = "Choose { align: center middle; } Choose #list { height: 16; max-height: 60vh; }" + _CSS
+
+class _ListBox(ModalScreen[Chosen | None]):
+    """A list in a box."""
+
+    DEFAULT_CSS = "_ListBox { align: center middle; } _ListBox #list { height: 16; max-height: 60vh; }" + _CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "cancel", show=False),
         Binding("enter", "choose", show=False),
     ]
+    MARKS: ClassVar[bool] = False
+    HINT: ClassVar[str]
 
     def __init__(self, title: str, choices: Sequence[Choice], *, title_width: int = 20) -> None:
         super().__init__()
@@ -143,14 +148,18 @@ class Choose(ModalScreen[str | None]):
         ]
         with VerticalScroll(id="box", can_focus=False):
             yield Label(harmless(self._title, 200), id="title", markup=False)
-            yield LineList[Choice](columns, lambda choice: choice.key, id="list", header=False)
-            yield Static("enter chooses · esc leaves", id="said", markup=False)
+            yield LineList[Choice](columns, lambda choice: choice.key, id="list", header=False, marks=self.MARKS)
+            yield Static(self.HINT, id="said", markup=False)
 
     def on_mount(self) -> None:
         """Fills the list."""
-        found = self.query_one("#list", LineList)
-        found.show(self._choices)
-        found.focus()
+        self._list.show(self._choices)
+        self._list.focus()
+
+    @property
+    def _list(self) -> LineList[Choice]:
+        found: LineList[Choice] = self.query_one("#list", LineList)
+        return found
 
     def on_line_list_opened(self) -> None:
         """A click on the chosen line."""
@@ -158,12 +167,45 @@ class Choose(ModalScreen[str | None]):
 
     def action_choose(self) -> None:
         """Enter."""
-        chosen = self.query_one("#list", LineList).current
-        self.dismiss(None if chosen is None else chosen.key)
+        raise NotImplementedError
 
     def action_cancel(self) -> None:
         """Escape."""
         self.dismiss(None)
+
+
+class Choose(_ListBox[str]):
+    """A list to choose from. Dismissed with the key of the choice, or None."""
+
+    HINT = "enter chooses · esc leaves"
+
+    def action_choose(self) -> None:
+        """Enter."""
+        chosen = self._list.current
+        self.dismiss(None if chosen is None else chosen.key)
+
+
+class ChooseSome(_ListBox[Sequence[str]]):
+    """A list to choose one or several from. Dismissed with the keys of the choices, in their order, or None."""
+
+    MARKS = True
+    HINT = "space marks several · enter takes them, or the one under the cursor · esc leaves"
+
+    def __init__(
+        self, title: str, choices: Sequence[Choice], marked: Collection[str] = (), *, title_width: int = 20
+    ) -> None:
+        """`marked`: keys that are marked already."""
+        super().__init__(title, choices, title_width=title_width)
+        self._marked = marked
+
+    def on_mount(self) -> None:
+        """Marks what is marked."""
+        super().on_mount()
+        self._list.marked.update(self._marked)
+
+    def action_choose(self) -> None:
+        """Enter."""
+        self.dismiss([choice.key for choice in self._list.chosen] or None)
 
 
 class Page(ModalScreen[None]):

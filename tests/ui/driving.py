@@ -38,6 +38,7 @@ class FakeDesk:
         self.calls = []
         self.error = None
         self.impossible = {}
+        self.events = []
         self.stuck = False
         self.release = threading.Event()
 
@@ -92,7 +93,9 @@ class FakeDesk:
     def demo(self, job):
         self._note("demo")
 
-    def scenario(self, job, scenario, seed=None):
+    def scenario(self, job, scenario, seed=None, on_step=lambda event: None):
+        for event in self.events:
+            on_step(event)
         self._note("scenario", scenario.name, seed)
 
     def story(self, transaction_id):

@@ -117,6 +117,10 @@ class StackView(View):
         """Kills members."""
         self._hit("kill")
 
+    def do_crash(self) -> None:
+        """Kills members that come back."""
+        self._hit("crash")
+
     def do_freeze(self) -> None:
         """Freezes members; thaws them where all of them are frozen."""
         members = self.query_one("#members", LineList).chosen
