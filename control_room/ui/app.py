@@ -180,6 +180,7 @@ class ControlRoom(Deeds, App[int]):
     def on_mount(self) -> None:
         """Begins to draw."""
         self.query_one(TransactionsView).recall(self._remembered.query)
+        self.query_one(LogsView).recall(self._remembered.log_level, self._remembered.log_members)
         for sentence in self._problems:
             self.jobs.note("settings", sentence)
             self.problem(sentence)
@@ -220,9 +221,10 @@ class ControlRoom(Deeds, App[int]):
         """Has written down how the app is now, where that has changed."""
         if self._memory is None:
             return
-        for view in self.screen_stack[0].query(TransactionsView):
+        base = self.screen_stack[0]
+        for view, logs in zip(base.query(TransactionsView), base.query(LogsView), strict=False):
             query = view.query_now
-            self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter)))
+            self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter), *logs.chosen))
         if self._memory.error:
             self.jobs.note("remembered view", self._memory.error)
             self._memory = None  # once is enough
