@@ -224,6 +224,15 @@ TABLE: Final[tuple[Command, ...]] = (
     ),
     Command("replay_file", "o", "file", "Choose the CSV file.", "replay", "", True),
     Command("replay_rate", "r", "rate", "Payments a second; empty: as fast as answers come.", "replay", "", True),
+    Command(
+        "replay_speed",
+        "x",
+        "speed",
+        "So many times faster than the file's own times, while it goes on too.",
+        "replay",
+        "replay FILE --speed X",
+        True,
+    ),
     Command("replay_max", "m", "how many", "Send at most so many; empty: all.", "replay", "", True),
     Command("replay_ids", "i", "ids", "The file's own ids, or fresh ones.", "replay", "", True),
     Command(
