@@ -210,7 +210,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("merchant", "m", "merchant", "Change how the merchant behaves.", "chaos", "chaos merchant", True, True),
     Command("scenario", "s", "scenario", "Run a scenario to its verdict.", "chaos", "scenario run NAME", True, True),
     Command("storm", "w", "storm", "Faults in an order that a seed decides.", "chaos", "storm", True, True),
-    Command("steps", "t", "steps", "Show the steps of the scenario that ran last, or hide them.", "chaos", "", True),
+    Command("steps", "L", "steps", "Show the steps of the scenario that ran last, or hide them.", "chaos", "", True),
     # Replay
     Command("replay_start", "enter", "start", "Send the chosen file.", "replay", "replay FILE", True, True),
     Command(
@@ -244,7 +244,7 @@ TABLE: Final[tuple[Command, ...]] = (
         "open_run",
         "enter",
         "open",
-        "The verdict of the selected run, with its faults and classes.",
+        "The verdict of the selected run, with its faults, classes and curves.",
         "reports",
         "",
         True,
@@ -286,6 +286,16 @@ TABLE: Final[tuple[Command, ...]] = (
         "Compare the selected run with the one marked.",
         "reports",
         "report --compare {runs}",
+        True,
+    ),
+    Command(
+        "remove_run",
+        "d,delete",
+        "delete",
+        "Delete the selected or marked runs for good, after a question; never one that is still running.",
+        "reports",
+        "runs rm {run}",
+        False,
         True,
     ),
     # Logs

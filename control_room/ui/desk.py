@@ -22,6 +22,8 @@ from control_room.replay.run_folder import open_run
 from control_room.replay.survey import Survey, survey
 from control_room.reports import write_all
 from control_room.reports.compare import compare
+from control_room.reports.contents import gather_contents
+from control_room.reports.curves import Curves
 from control_room.reports.tables import Format
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
@@ -29,6 +31,7 @@ from control_room.runs.demo import DemoPlan, run_demo
 from control_room.runs.folders import find_run
 from control_room.runs.prove import judge, prove
 from control_room.runs.recording import Recording
+from control_room.runs.remove import Size, remove_run, size_of
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, find, load
 from control_room.scenarios.progress import StepBoard, StepEvent
@@ -87,6 +90,15 @@ class Desk(Protocol):
 
     def check(self, run: Path) -> Verdict:
         """The verdict from files."""
+
+    def curves(self, run: Path, verdict: Verdict) -> Curves:
+        """How the run went over its time, from its files."""
+
+    def size(self, run: Path) -> Size:
+        """How much would be lost with the run."""
+
+    def remove(self, run: Path) -> Size:
+        """Deletes the run for good. Raises RemoveError."""
 
     def export(self, run: Path) -> list[Path]:
         """Writes every report."""
@@ -199,6 +211,18 @@ class StackDesk:
     def check(self, run: Path) -> Verdict:
         """The verdict from files."""
         return judge(run)
+
+    def curves(self, run: Path, verdict: Verdict) -> Curves:
+        """How the run went over its time, from its files."""
+        return gather_contents(run, verdict).curves
+
+    def size(self, run: Path) -> Size:
+        """How much would be lost with the run."""
+        return size_of(run)
+
+    def remove(self, run: Path) -> Size:
+        """Deletes the run for good."""
+        return remove_run(self.state_dir / "runs", run)
 
     def export(self, run: Path) -> list[Path]:
         """Writes every report."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
+from control_room.reports.contents import gather_contents
+from control_room.reports.curves import Curves
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.opened import OpenedRun
 from control_room.tracking.timeline import Timeline
@@ -38,6 +40,10 @@ class RecordDesk:
     def check(self, run: Path) -> Verdict:
         """The verdict from files; nothing is written."""
         return check(run)
+
+    def curves(self, run: Path, verdict: Verdict) -> Curves:
+        """How the run went over its time, from its files."""
+        return gather_contents(run, verdict).curves
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise RuntimeError(why_not(self._opened.run_dir.name))

@@ -7,6 +7,8 @@ import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from control_room.reports.contents import gather_contents
+from control_room.runs.remove import Size
 from control_room.tracking.timeline import Timeline, TimelineEvent
 from control_room.ui.app import ControlRoom
 from tests.ui.moments import HEALTHY, NOW_S
@@ -38,6 +40,7 @@ class FakeDesk:
         self.calls = []
         self.error = None
         self.impossible = {}
+        self.verdict = None
         self.events = []
         self.stuck = False
         self.release = threading.Event()
@@ -81,6 +84,17 @@ class FakeDesk:
 
     def check(self, run):
         self._note("check", run)
+        return self.verdict
+
+    def curves(self, run, verdict):
+        return gather_contents(run, verdict).curves
+
+    def size(self, run):
+        return Size(14, 3 * 2**20, judged=False)
+
+    def remove(self, run):
+        self._note("remove", run)
+        return self.size(run)
 
     def export(self, run):
         self._note("export", run)

@@ -148,7 +148,7 @@ async def test_where_the_steps_hide_the_faults_enter_tells_the_steps_whole_and_a
         await pilot.press("enter")
         await dialog(pilot, app, Page)
         assert "send the rest, heal, drain, give the verdict" in app.screen._text
-        await pilot.press("escape", "t")
+        await pilot.press("escape", "L")
         await wait_for(pilot, lambda: app.query_one("#offers").display)
 
 
