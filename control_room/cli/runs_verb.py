@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def remove(names: tuple[str, ...], state: Path | None, as_json: bool, yes: bool)
 
 
 def _agreed(count: int) -> bool:
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         raise Stop("runs rm asks before it deletes; without a terminal say --yes", USAGE)
     return click.confirm(f"Delete {count} run{'s' * (count != 1)} for good?", err=True)
 

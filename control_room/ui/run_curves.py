@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from control_room.ui.widgets.chrome import clock, duration
@@ -31,13 +32,14 @@ def curve_lines(curves: Curves, faults: Sequence[Fault]) -> list[str]:
             marks[min(WIDTH - 1, int(curves.axis.share(fault.at) * WIDTH))] = "!"
         lines.append(f"{'faults':<{_LABEL}}        {''.join(marks)}")
     begin, end = clock(curves.axis.begin), clock(curves.axis.end)
-    took = f"{duration(curves.axis.length_s)}".center(WIDTH - len(begin) - len(end))
+    took = f"{duration(curves.axis.length_s)} in all".center(WIDTH - len(begin) - len(end))
     return [*lines, f"{'':<{_LABEL}}        {begin}{took}{end}"]
 
 
 def _line(label: str, values: Sequence[float], put_together: Callable[[Sequence[float]], float]) -> str:
     shown = shortened(values, WIDTH, put_together)
-    return f"{label:<{_LABEL}}{max(values, default=0):>7,.0f} {spark(shown, WIDTH)}"
+    peak = max(values, default=0)
+    return f"{label:<{_LABEL}}{f'{peak:,.0f}' if peak >= 10 else f'{peak:.2g}':>7} {spark(shown, WIDTH)}"
 
 
 def shortened(values: Sequence[float], width: int, put_together: Callable[[Sequence[float]], float]) -> list[float]:
@@ -45,7 +47,7 @@ def shortened(values: Sequence[float], width: int, put_together: Callable[[Seque
     if len(values) <= width:
         return list(values)
     edges = [round(index * len(values) / width) for index in range(width + 1)]
-    return [put_together(values[begin:end]) for begin, end in zip(edges, edges[1:], strict=False)]
+    return [put_together(values[begin:end]) for begin, end in pairwise(edges)]
 
 
 def _mean(values: Iterable[float]) -> float:

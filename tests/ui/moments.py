@@ -160,7 +160,7 @@ HEALTHY = Snapshot(
     transactions=Part(
         Listing(Query(), (*OPEN_ROWS, *(transaction(number) for number in range(50, 90))), 43, 3, OPEN_ROWS[1])
     ),
-    run=Part(RunStanding(run(), Arithmetic(12408, 12360, outbox=31, in_flight=17)), age_s=0.4),
+    run=Part(RunStanding(run(), Arithmetic(12408, 12360, outbox=31, in_flight=17), 0.0, 3), age_s=0.4),
     runs=Part((run(),)),
     faults=Part(FaultsView()),
     logs=Part(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from textual.app import ComposeResult
 from textual.widgets import Static
@@ -19,15 +19,13 @@ from control_room.ui.dialogs import Choice, ChooseSome, Prompt
 from control_room.ui.log_search import LEVELS, Search, TooSlowError, search_for
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.line_list import Cell, Column, LineList
+from control_room.ui.widgets.log_pane import TONES, Numbered
 
 _RANK: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
-_TONES: Final = {"warning": "warn", "error": "bad", "critical": "bad", "debug": "dim"}
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _ALL: Final = "all members"
 SEARCH_S: Final = 0.5
 """How long a search may keep the screen."""
-
-Numbered: TypeAlias = tuple[int, LogLine]
 
 
 class LogsView(View):
@@ -51,7 +49,7 @@ class LogsView(View):
         columns: list[Column[Numbered]] = [
             Column("TIME", 8, lambda each: (each[1].ts[11:19], "dim")),
             Column("MEMBER", 16, lambda each: (each[1].member, "info")),
-            Column("LEVEL", 7, lambda each: (each[1].level, _TONES.get(each[1].level, ""))),
+            Column("LEVEL", 7, lambda each: (each[1].level, TONES.get(each[1].level, ""))),
             Column("", 20, self._text, grows=True),
         ]
         lines: LineList[Numbered] = LineList(columns, lambda each: str(each[0]), id="log-lines", empty="no line yet")
@@ -72,10 +70,9 @@ class LogsView(View):
             lines.show(self._chosen(view))
             if self._following:
                 lines.action_edge(1)
-        shown = ", ".join(sorted(self._members)) or "all members"
         state = "following" if self._following else self.hint("held: {log_follow} follows")
         words = f" · {self._search}" if self._search else ""
-        lines.border_title = f"Logs of {shown} · from {LEVELS[self._level]} on{words}".replace("[", "(")
+        lines.border_title = f"{self.words}{words}".replace("[", "(")
         gone = f"{view.dropped:,} older lines dropped · " if view.dropped else ""
         current = lines.current
         whole = harmless(current[1].raw, 2000) if current is not None else ""
@@ -84,14 +81,28 @@ class LogsView(View):
             self.query_one("#log-whole", Static).update(whole)
         lines.border_subtitle = stale(part).replace("[", "(") or f"{gone}{len(lines.rows):,} lines · {state}"
 
-    def _chosen(self, view: LogView) -> list[Numbered]:
-        return [
-            (view.dropped + index, line)
-            for index, line in enumerate(view.lines)
-            if (not self._members or line.member in self._members) and self._loud_enough(line)
-        ]
+    def newest(self, view: LogView, count: int) -> list[Numbered]:
+        """The last `count` of the lines that this view shows."""
+        found: list[Numbered] = []
+        for index in range(len(view.lines) - 1, -1, -1):
+            if len(found) == count:
+                break
+            if self._fits(view.lines[index]):
+                found.append((view.dropped + index, view.lines[index]))
+        return found[::-1]
 
-    def _loud_enough(self, line: LogLine) -> bool:
+    @property
+    def words(self) -> str:
+        """Whose lines it shows, and from which level on."""
+        shown = ", ".join(sorted(self._members)) or "all members"
+        return f"Logs of {shown} · from {LEVELS[self._level]} on"
+
+    def _chosen(self, view: LogView) -> list[Numbered]:
+        return [(view.dropped + index, line) for index, line in enumerate(view.lines) if self._fits(line)]
+
+    def _fits(self, line: LogLine) -> bool:
+        if self._members and line.member not in self._members:
+            return False
         return not self._level or _RANK.get(line.level, 1) >= self._level
 
     def _text(self, each: Numbered) -> Cell:
@@ -101,7 +112,7 @@ class LogsView(View):
         except TooSlowError as error:
             found = False
             self._give_up(error)
-        return line.text, "info" if found else _TONES.get(line.level, "")
+        return line.text, "info" if found else TONES.get(line.level, "")
 
     def on_line_list_moved(self) -> None:
         """Away from the newest line it holds."""

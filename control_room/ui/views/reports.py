@@ -168,7 +168,7 @@ class ReportsView(View):
                 count = f"{len(chosen)} runs" if len(chosen) > 1 else f"run {names}"
                 said = [
                     *job.result,
-                    "Its files are gone for good: it can neither be opened, judged nor exported again.",
+                    "It can neither be opened, judged nor exported again.",
                 ]
                 self.room.ask(f"Delete {count}?", said, [("delete", "Delete for good")], deed)
 
