@@ -9,6 +9,7 @@ from pathlib import Path
 from control_room.stack.runtime import MEMBERS, Endpoints, MemberStatus, State
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.faults_view import FaultLine, FaultsView, RunningFault
+from control_room.tracking.group_members import GroupMember
 from control_room.tracking.kafka_view import KafkaStatus, PartitionStatus
 from control_room.tracking.listing import Listing, Query
 from control_room.tracking.log_tail import LogView
@@ -88,6 +89,8 @@ def kafka(*, without: int | None = None) -> KafkaStatus:
             for number in range(3)
         ),
         "bruce-dispatcher",
+        group_state="Stable",
+        members=(GroupMember("dispatcher", "dispatcher", "127.0.0.1", (0, 1, 2)),),
     )
 
 
