@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher, Static
 from control_room.tracking.assurance import assure
 from control_room.tracking.listing import Query
 from control_room.tracking.snapshot import Snapshot
-from control_room.ui.commands import TABLE, Command, command_for, commands_of, hint
+from control_room.ui.commands import TABLE, WIDGETS, Command, command_for, commands_of, hint, widget_keys
 from control_room.ui.deeds import Deeds
 from control_room.ui.jobs import Job, Jobs, Then, Work
 from control_room.ui.memory import Memory, Remembered
@@ -141,7 +141,7 @@ class ControlRoom(Deeds, App[int]):
         self.snapshot = Snapshot()
         self._told: Any = None
         self._due_s = 0.0
-        for key in dict.fromkeys(key for each in self.table for key in each.keys):
+        for key in dict.fromkeys(key for each in self.table if each.view not in WIDGETS for key in each.keys):
             self.bind(key, f"press('{key}')", show=False)
 
     def compose(self) -> ComposeResult:
@@ -186,6 +186,7 @@ class ControlRoom(Deeds, App[int]):
 
     def on_mount(self) -> None:
         """Begins to draw."""
+        self.set_keymap(widget_keys(self.table))
         self.query_one(TransactionsView).recall(self._remembered.query)
         self.query_one(LogsView).recall(self._remembered.log_level, self._remembered.log_members)
         for sentence in self._problems:

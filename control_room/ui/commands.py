@@ -5,7 +5,7 @@ A command is done by the method `do_<id>` of the view that it belongs to, else b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -72,12 +72,32 @@ _SHOWN: Final = {
     "shift+right": "shift+→",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
+    "up": "↑",
+    "down": "↓",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
 }
 
 
-_ARROWS: Final = ("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "tab", "shift+tab")
-MOVING: Final = frozenset({*_ARROWS, "k", "j", "g", "G", "ctrl+b", "ctrl+f", "space", "ctrl+q", "ctrl+c"})
-"""Keys that move within a list, or end the app, whatever the table says: no command can have them."""
+FIXED: Final = frozenset({"left", "right", "tab", "shift+tab", "ctrl+q", "ctrl+c"})
+"""Keys that move between panes or answers, or end the app, whatever the table says: nothing else can have them."""
+WIDGETS: Final[Mapping[str, str]] = {"list": "Moving in lists", "dialog": "Dialogs"}
+"""Places whose commands are done by widgets, not by the app: their ids are those of Textual's bindings."""
+
+
+def _of_widgets() -> list[Command]:
+    return [
+        Command("list_up", "up,k", "up", "One row up.", "list"),
+        Command("list_down", "down,j", "down", "One row down.", "list"),
+        Command("list_page_up", "pageup,ctrl+b", "page up", "A screen up.", "list"),
+        Command("list_page_down", "pagedown,ctrl+f", "page down", "A screen down.", "list"),
+        Command("list_first", "home,g", "first", "To the first row.", "list"),
+        Command("list_last", "end,G", "last", "To the last row.", "list"),
+        Command("list_mark", "space", "mark", "Mark the row, or take the mark away.", "list"),
+        Command("dialog_leave", "escape,q", "leave", "Leave a list or a page; a question is left by escape.", "dialog"),
+        Command("dialog_choose", "enter", "choose", "Take what is under the cursor.", "dialog"),
+        Command("dialog_copy", "y", "copy", "Copy the whole page.", "dialog"),
+    ]
 
 
 def _views() -> list[Command]:
@@ -320,6 +340,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("theme", "f9", "theme", "Choose the colours, from now on.", "", "config set theme {theme}"),
     Command("picture", "f8", "picture", "Write the screen as an SVG picture.", "", ""),
     Command("quit", "q", "quit", "Leave; asks what becomes of the stack.", "", "", True),
+    *_of_widgets(),
 )
 
 
@@ -343,19 +364,33 @@ def with_keys(keys: Mapping[str, str], table: Iterable[Command] = TABLE) -> tupl
     """The table with other keys, by command id.
 
     Raises:
-        ValueError: no such command, two commands for one key, or a key that moves.
+        ValueError: no such command, two commands for one key, or a command with a key that moves in lists.
     """
     chosen = tuple(replace(each, key=keys.get(each.id, each.key)) for each in table)
     if unknown := set(keys) - {each.id for each in chosen}:
         known = ", ".join(each.id for each in chosen)
         raise ValueError(f"there is no command {', '.join(sorted(unknown))}; the commands are {known}")
-    for view in VIEWS:
-        taken: dict[str, str] = {}
-        for command in commands_of(view, chosen):
-            for key in command.keys:
-                if key in MOVING:
-                    raise ValueError(f"key {key} cannot be {command.id}: it moves within lists, or ends the app")
-                if key in taken:
-                    raise ValueError(f"key {key} is both {taken[key]} and {command.id} in the view {VIEWS[view]}")
-                taken[key] = command.id
+    moving = [each for each in chosen if each.view == "list"]
+    _check_keys([*moving, *(each for each in chosen if each.view == "dialog")], FIXED, "lists and dialogs")
+    fixed = FIXED | {key for each in moving for key in each.keys}
+    for view, title in VIEWS.items():
+        _check_keys(commands_of(view, chosen), fixed, f"the view {title}")
     return chosen
+
+
+def _check_keys(commands: Iterable[Command], fixed: Collection[str], where: str) -> None:
+    """Raises ValueError: a key of `fixed`, or one for two commands."""
+    taken: dict[str, str] = {}
+    for command in commands:
+        for key in command.keys:
+            if key in fixed:
+                raise ValueError(f"key {key} cannot be {command.id}: it moves within lists, or ends the app")
+            if key in taken:
+                raise ValueError(f"key {key} is both {taken[key]} and {command.id} in {where}")
+            taken[key] = command.id
+
+
+def widget_keys(table: Iterable[Command]) -> dict[str, str]:
+    """The keys of widgets that are others than by default, by the ids of their bindings: a keymap of Textual's."""
+    usual = {each.id: each.key for each in _of_widgets()}
+    return {each.id: each.key for each in table if usual.get(each.id, each.key) != each.key}

@@ -41,8 +41,8 @@ class CsvTree(DirectoryTree):
     ICON_NODE = "▸ "
     ICON_FILE = "  "
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", show=False),
-        Binding("k", "cursor_up", show=False),
+        Binding("down,j", "cursor_down", show=False, id="list_down"),
+        Binding("up,k", "cursor_up", show=False, id="list_up"),
         Binding("backspace", "parent_folder", show=False),
     ]
 
@@ -74,8 +74,8 @@ class FilePicker(ModalScreen[Path | None]):
     FilePicker #picker-keys { height: auto; background: $surface; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "cancel", show=False),
-        Binding("enter", "choose", show=False),
+        Binding("escape,q", "cancel", show=False, id="dialog_leave"),
+        Binding("enter", "choose", show=False, id="dialog_choose"),
         Binding("slash", "type", show=False),
     ]
 

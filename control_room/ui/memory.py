@@ -52,11 +52,9 @@ def memory_path(state_dir: Path) -> Path:
 
 def _remembered(told: Any) -> Remembered:
     """What a file says. Raises ValueError, KeyError, TypeError, AttributeError: it is broken."""
-    found = Remembered(
-        *(str(told[name]) for name in ("view", "order", "filter")),
-        str(told.get("log_level", "")),
-        tuple(map(str, told.get("log_members", ()))),
-    )
+    view, order, words = (str(told[name]) for name in ("view", "order", "filter"))
+    members = tuple(map(str, told.get("log_members", ())))
+    found = Remembered(view, order, words, str(told.get("log_level", "")), members)
     if found.view not in VIEWS:
         raise ValueError(f"there is no view {found.view[:40]!r}")
     if found.log_level not in ("", *LEVELS) or not set(found.log_members) <= set(MEMBERS):

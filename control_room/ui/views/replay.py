@@ -186,7 +186,7 @@ class ReplayView(View):
 
         now = f"{self.options.rate_per_s:g}" if self.options.rate_per_s else ""
         hint = "empty: as fast as answers come"
-        self.room.push_screen(Prompt("Payments a second", now, hint, self._fits("rate_per_s")), given)
+        self.room.push_screen(Prompt("Payments a second", now, hint, self._fits(rate=True)), given)
 
     def do_replay_speed(self) -> None:
         """Asks for the speed; a replay in the file's own time changes over to it."""
@@ -200,7 +200,7 @@ class ReplayView(View):
         now = f"{self.options.speed:g}" if self.options.speed else ""
         hint = "1: as in the file; 60: a minute of it in a second; empty: as fast as answers come"
         self.room.push_screen(
-            Prompt("The file's own gaps, so many times faster", now, hint, self._fits("speed")), given
+            Prompt("The file's own gaps, so many times faster", now, hint, self._fits(rate=False)), given
         )
 
     def _change(self, change: Callable[[BackgroundReplay], None]) -> None:
@@ -214,11 +214,11 @@ class ReplayView(View):
         except OptionsError as error:
             self.room.notify(f"the replay that goes on keeps its pace: {error}; the next one takes this", markup=False)
 
-    def _fits(self, name: str) -> Callable[[str], None]:
+    def _fits(self, *, rate: bool) -> Callable[[str], None]:
         def check(text: str) -> None:
             try:
-                pace = {"rate_per_s": None, "speed": None, name: float(text) if text.strip() else None}
-                replace(self.options, **pace)
+                pace = float(text) if text.strip() else None
+                replace(self.options, rate_per_s=pace if rate else None, speed=None if rate else pace)
             except OptionsError as error:
                 raise ValueError(str(error)) from error
 

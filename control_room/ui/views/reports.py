@@ -69,9 +69,8 @@ class ReportsView(View):
         runs = self.query_one("#runs", LineList)
         part = snapshot.runs
         runs.border_title = f"Runs {len(part.value or ())}"
-        keys = self.hint(
-            "{verify} verify · {check} check · {export} export · {remove_run} delete · space marks, {compare} compares"
-        )
+        acts = "{verify} verify · {check} check · {export} export · {remove_run} delete"
+        keys = self.hint(f"{acts} · {{list_mark}} marks, {{compare}} compares")
         runs.border_subtitle = stale(part).replace("[", "(") or keys
         runs.show(part.value or ())
         run = runs.current
