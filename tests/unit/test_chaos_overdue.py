@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from control_room.chaos.healer import for_a_time, heal_own
 from control_room.chaos.injection import apply_fault, heal
 from control_room.chaos.observe import same_process
-from control_room.chaos.open_faults import open_faults
-from control_room.chaos.overdue import heal_overdue, injector
+from control_room.chaos.open_faults import OpenFault, open_faults
+from control_room.chaos.overdue import LATE_S, heal_overdue, injector, is_overdue
 from control_room.durations import seconds
 from tests.unit.member_processes import ProcessRuntime, wait_until
 
@@ -54,6 +55,13 @@ def test_a_fault_whose_time_is_over_is_healed_whoever_applied_it(runtime, journa
     apply_fault(runtime, "freeze", "dispatcher", [journal], meant={"until": until})
     wait_until(lambda: time.time() > until)
     assert [record.fault.name for record in heal_overdue(runtime, [journal])] == ["freeze"]
+
+
+@pytest.mark.parametrize(("late_s", "overdue"), [(-1, False), (0.5, False), (LATE_S + 1, True)])
+def test_an_injector_that_lives_has_a_while_to_heal_what_is_due(late_s, overdue):
+    fault = OpenFault(1, "kill", "kafka-2", 0.0, "", True, until_s=1000.0, injector=injector())
+    assert is_overdue(fault, 1000.0 + late_s) is overdue
+    assert is_overdue(replace(fault, injector=an_injector_that_died()), 1000.0 + late_s)
 
 
 def test_what_a_person_broke_without_a_time_stays_until_that_person_heals_it(runtime, journal):

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.chaos.merchant_fields import FIELDS, MODES
+from control_room.chaos.overdue import LATE_S
 from control_room.stack.links.names import NAMES
 from control_room.stack.runtime import MEMBERS
 from control_room.tracking.faults_view import RunningFault
@@ -229,7 +230,9 @@ def _ends(fault: RunningFault, now_s: float) -> Cell:
     if fault.until_s is None:
         return "until healed"
     left_s = fault.until_s - now_s
-    return (f"in {duration(left_s)}", "info") if left_s > 0 else ("overdue", "bad")
+    if left_s > 0:
+        return f"in {duration(left_s)}", "info"
+    return ("healing", "info") if left_s > -LATE_S else ("overdue", "bad")
 
 
 def _seen(fault: RunningFault) -> Cell:
