@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher, Static
 from control_room.tracking.assurance import assure
 from control_room.tracking.listing import Query
 from control_room.tracking.snapshot import Snapshot
-from control_room.ui.commands import TABLE, WIDGETS, Command, command_for, commands_of, hint, widget_keys
+from control_room.ui.commands import TABLE, Command, command_for, commands_of, hint
 from control_room.ui.deeds import Deeds
 from control_room.ui.jobs import Job, Jobs, Then, Work
 from control_room.ui.memory import Memory, Remembered
@@ -30,6 +30,7 @@ from control_room.ui.views.replay import ReplayView
 from control_room.ui.views.reports import ReportsView
 from control_room.ui.views.stack import StackView
 from control_room.ui.views.transactions import TransactionsView
+from control_room.ui.widget_commands import WIDGETS, widget_keys
 from control_room.ui.widgets.activity import ActivityPane, entries
 from control_room.ui.widgets.chrome import KeyLine, TabLine, TitleLine, VerdictLine
 from control_room.ui.widgets.log_pane import LogPane

@@ -6,8 +6,11 @@ A command is done by the method `do_<id>` of the view that it belongs to, else b
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from control_room.ui.command import Command as Command  # as everybody asks for it here
+from control_room.ui.widget_commands import FIXED, OF_WIDGETS
 
 VIEWS: Final[Mapping[str, str]] = {
     "stack": "Stack",
@@ -19,85 +22,6 @@ VIEWS: Final[Mapping[str, str]] = {
     "logs": "Logs",
 }
 """By id, in the order of their numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One thing that a person can have done."""
-
-    id: str
-    key: str
-    """As Textual names keys, several with commas between; others may come from a keymap."""
-    title: str
-    """Two or three words, for footer and palette."""
-    help: str
-    """A sentence."""
-    view: str = ""
-    """The view in which it works; empty: everywhere."""
-    cli: str = ""
-    """The same as a command line, where there is one."""
-    footer: bool = False
-    changes: bool = False
-    """Whether it changes anything beyond the screen: not done where the control room only reads."""
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Each of its keys."""
-        return tuple(self.key.split(","))
-
-    @property
-    def shown_key(self) -> str:
-        """The first key as a person reads it."""
-        return _SHOWN.get(self.keys[0], self.keys[0])
-
-    @property
-    def shown_keys(self) -> str:
-        """All of them as a person reads them."""
-        return " ".join(_SHOWN.get(key, key) for key in self.keys)
-
-
-_SHOWN: Final = {
-    "question_mark": "?",
-    "exclamation_mark": "!",
-    "slash": "/",
-    "colon": ":",
-    "enter": "enter",
-    "escape": "esc",
-    "space": "space",
-    "greater_than_sign": ">",
-    "less_than_sign": "<",
-    "left": "←",
-    "right": "→",
-    "shift+left": "shift+←",
-    "shift+right": "shift+→",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "up": "↑",
-    "down": "↓",
-    "pageup": "pgup",
-    "pagedown": "pgdn",
-}
-
-
-FIXED: Final = frozenset({"left", "right", "tab", "shift+tab", "ctrl+q", "ctrl+c"})
-"""Keys that move between panes or answers, or end the app, whatever the table says: nothing else can have them."""
-WIDGETS: Final[Mapping[str, str]] = {"list": "Moving in lists", "dialog": "Dialogs"}
-"""Places whose commands are done by widgets, not by the app: their ids are those of Textual's bindings."""
-
-
-def _of_widgets() -> list[Command]:
-    return [
-        Command("list_up", "up,k", "up", "One row up.", "list"),
-        Command("list_down", "down,j", "down", "One row down.", "list"),
-        Command("list_page_up", "pageup,ctrl+b", "page up", "A screen up.", "list"),
-        Command("list_page_down", "pagedown,ctrl+f", "page down", "A screen down.", "list"),
-        Command("list_first", "home,g", "first", "To the first row.", "list"),
-        Command("list_last", "end,G", "last", "To the last row.", "list"),
-        Command("list_mark", "space", "mark", "Mark the row, or take the mark away.", "list"),
-        Command("dialog_leave", "escape,q", "leave", "Leave a list or a page; a question is left by escape.", "dialog"),
-        Command("dialog_choose", "enter", "choose", "Take what is under the cursor.", "dialog"),
-        Command("dialog_copy", "y", "copy", "Copy the whole page.", "dialog"),
-    ]
 
 
 def _views() -> list[Command]:
@@ -340,7 +264,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("theme", "f9", "theme", "Choose the colours, from now on.", "", "config set theme {theme}"),
     Command("picture", "f8", "picture", "Write the screen as an SVG picture.", "", ""),
     Command("quit", "q", "quit", "Leave; asks what becomes of the stack.", "", "", True),
-    *_of_widgets(),
+    *OF_WIDGETS,
 )
 
 
@@ -388,9 +312,3 @@ def _check_keys(commands: Iterable[Command], fixed: Collection[str], where: str)
             if key in taken:
                 raise ValueError(f"key {key} is both {taken[key]} and {command.id} in {where}")
             taken[key] = command.id
-
-
-def widget_keys(table: Iterable[Command]) -> dict[str, str]:
-    """The keys of widgets that are others than by default, by the ids of their bindings: a keymap of Textual's."""
-    usual = {each.id: each.key for each in _of_widgets()}
-    return {each.id: each.key for each in table if usual.get(each.id, each.key) != each.key}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from control_room.ui.commands import VIEWS, WIDGETS, Command
+from control_room.ui.commands import VIEWS, Command
+from control_room.ui.widget_commands import WIDGETS
 
 _STATES = (
     "✓ no loss so far     everything accepted is delivered or its place is known",
