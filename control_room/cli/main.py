@@ -24,6 +24,7 @@ VERBS: Final = {
     "verify": ("verdict_verbs", "Wait for the drain, gather the evidence, give the verdict."),
     "check": ("verdict_verbs", "Give the verdict again from a run's files alone."),
     "report": ("verdict_verbs", "Write a run's report."),
+    "runs": ("runs_verb", "List the runs, delete some."),
     "open": ("open_verb", "Look at a run again, at any moment of it."),
     "events": ("transaction_verbs", "Transactions and where they are."),
     "event": ("transaction_verbs", "The whole story of one transaction."),

@@ -7,6 +7,8 @@ import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from control_room.reports.contents import gather_contents
+from control_room.runs.remove import Size
 from control_room.tracking.timeline import Timeline, TimelineEvent
 from control_room.ui.app import ControlRoom
 from tests.ui.moments import HEALTHY, NOW_S
@@ -37,6 +39,9 @@ class FakeDesk:
         self.replay = None
         self.calls = []
         self.error = None
+        self.impossible = {}
+        self.verdict = None
+        self.events = []
         self.stuck = False
         self.release = threading.Event()
 
@@ -58,8 +63,11 @@ class FakeDesk:
         self._note("preview", fault, target)
         return f"{fault} {target}: leads 1 of 3 partitions, in-sync 3→2, minimum 2: writes go on"
 
-    def apply(self, job, fault, targets, params):
-        self._note("apply", fault, tuple(targets), dict(params))
+    def apply(self, job, fault, targets, params, for_s=None):
+        self._note("apply", fault, tuple(targets), dict(params), *([] if for_s is None else [for_s]))
+
+    def unavailable(self):
+        return dict(self.impossible)
 
     def heal(self, job, numbers=None):
         self._note("heal", numbers)
@@ -76,6 +84,17 @@ class FakeDesk:
 
     def check(self, run):
         self._note("check", run)
+        return self.verdict
+
+    def curves(self, run, verdict):
+        return gather_contents(run, verdict).curves
+
+    def size(self, run):
+        return Size(14, 3 * 2**20, judged=False)
+
+    def remove(self, run):
+        self._note("remove", run)
+        return self.size(run)
 
     def export(self, run):
         self._note("export", run)
@@ -88,7 +107,9 @@ class FakeDesk:
     def demo(self, job):
         self._note("demo")
 
-    def scenario(self, job, scenario, seed=None):
+    def scenario(self, job, scenario, seed=None, on_step=lambda event: None):
+        for event in self.events:
+            on_step(event)
         self._note("scenario", scenario.name, seed)
 
     def story(self, transaction_id):
