@@ -103,17 +103,17 @@ class Courier:
         """
         self._lanes.sent(partition, len(rows), time.monotonic())
         for sent, row in enumerate(rows):
-            again = isinstance(row, Due)
+            # A redelivery's time is when it was asked for: with that of an old payment retention would take it at once.
+            at_ms, number = (row.asked_at_ms, row.number) if isinstance(row, Due) else (row.accepted_at_ms, None)
             try:
                 self._producer.produce(
                     self._topic,
                     value=row.canonical,
                     key=row.transaction_id,
                     partition=partition,
-                    # When it was asked for: with the time of an old payment retention would take it at once.
-                    timestamp=row.asked_at_ms if again else row.accepted_at_ms,
-                    headers=[(REDELIVERY_HEADER, b"%d" % row.number)] if again else [],
-                    on_delivery=partial(self._on_delivery, self.cluster_id, row.number if again else None),
+                    timestamp=at_ms,
+                    headers=[] if number is None else [(REDELIVERY_HEADER, b"%d" % number)],
+                    on_delivery=partial(self._on_delivery, self.cluster_id, number),
                 )
             except (BufferError, KafkaException) as error:
                 self._lanes.unsent(partition, len(rows) - sent)
