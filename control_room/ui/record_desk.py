@@ -42,4 +42,6 @@ class RecordDesk:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise RuntimeError(why_not(self._opened.run_dir.name))
 
-    up = down = preview = apply = heal = survey = send = verify = export = compare = demo = scenario = _refuse
+    up = down = preview = apply = heal = survey = send = verify = export = compare = demo = scenario = redeliver = (
+        _refuse
+    )

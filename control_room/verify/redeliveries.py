@@ -1,4 +1,4 @@
-"""What an operator asked to have delivered once more: redeliveries.jsonl. It explains duplicates and excuses nothing."""
+"""What an operator had delivered once more: redeliveries.jsonl. It explains duplicates, and excuses nothing."""
 
 from __future__ import annotations
 
