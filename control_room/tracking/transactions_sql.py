@@ -158,7 +158,7 @@ REDELIVERED_IDS: Final = """
 (SELECT transaction_id::text FROM redeliveries WHERE ended_at IS NULL AND state_before = 'dead' LIMIT %(limit)s)
 UNION
 (SELECT transaction_id::text FROM redeliveries
-  WHERE ended_at >= clock_timestamp() - interval '10 s' AND state_before = 'dead' LIMIT %(limit)s)
+  WHERE ended_at >= now() - interval '10 s' AND state_before = 'dead' LIMIT %(limit)s)
 """
 
 BY_IDS: Final = f"""
