@@ -95,6 +95,21 @@ UPDATE redeliveries r
 """Re-queued ones too: their records went with the topic as well. Written as ranges, which the index has."""
 
 
+_LAST: Final = """
+SELECT number, kafka_partition, kafka_offset FROM redeliveries
+ WHERE published_at IS NOT NULL AND ended_at IS NULL ORDER BY kafka_offset DESC LIMIT %b
+"""
+
+_PUT_BACK_THESE: Final = """
+UPDATE redeliveries r
+   SET published_at = NULL, published_by = NULL, kafka_partition = NULL, kafka_offset = NULL,
+       claimed_by = NULL, claimed_until = NULL
+  FROM unnest(%b::bigint[], %b::int[], %b::bigint[]) AS gone (number, partition, "offset")
+ WHERE r.number = gone.number AND r.ended_at IS NULL
+   AND (r.kafka_partition, r.kafka_offset) = (gone.partition, gone."offset")
+"""
+
+
 class Asked(NamedTuple):
     """What became of the wish to have one transaction delivered again."""
 
@@ -134,6 +149,14 @@ class Redelivered(NamedTuple):
     offset: int
     at_s: float
     """Unix time of the delivery report."""
+
+
+class Place(NamedTuple):
+    """Where a redelivery's record lies."""
+
+    number: int
+    partition: int
+    offset: int
 
 
 def ask(connection: Connection, ids: Sequence[str], reason: str) -> list[Asked]:
@@ -176,3 +199,14 @@ def put_back(connection: Connection, topic_id: str, *, limit: int) -> int:
     """Has up to `limit` of those published again that went to another topic than `topic_id` and have not arrived; how
     many. Raises psycopg.Error."""
     return connection.execute(_PUT_BACK, [topic_id, topic_id, limit], prepare=True).rowcount
+
+
+def last_places(connection: Connection, *, limit: int) -> list[Place]:
+    """Where those lie that have not arrived, the highest offsets first. Raises psycopg.Error."""
+    return [Place(*row) for row in connection.execute(_LAST, [limit], prepare=True).fetchall()]
+
+
+def put_these_back(connection: Connection, places: Sequence[Place]) -> int:
+    """Has those published again that still lie at these places; how many. Raises psycopg.Error."""
+    numbers, partitions, offsets = map(list, zip(*sorted(places), strict=True))
+    return connection.execute(_PUT_BACK_THESE, [numbers, partitions, offsets]).rowcount

@@ -21,6 +21,7 @@ CREATE TABLE redeliveries (
 CREATE UNIQUE INDEX redeliveries_open ON redeliveries (transaction_id) WHERE ended_at IS NULL;
 CREATE INDEX redeliveries_pending ON redeliveries (number) WHERE published_at IS NULL AND ended_at IS NULL;
 CREATE INDEX redeliveries_in_kafka ON redeliveries (topic_id) WHERE published_at IS NOT NULL AND ended_at IS NULL;
+CREATE INDEX redeliveries_last ON redeliveries (kafka_offset) WHERE published_at IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX redeliveries_of_dead ON redeliveries (ended_at) WHERE state_before = 'dead';
 CREATE INDEX redeliveries_transaction ON redeliveries (transaction_id);
 
