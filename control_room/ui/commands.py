@@ -165,7 +165,7 @@ TABLE: Final[tuple[Command, ...]] = (
         "timeline",
         "enter",
         "whole story",
-        "The timeline of the selected transaction, with the faults that fell into it.",
+        "The timeline of the selected transaction, the faults that fell into it, its payload and signed headers.",
         "transactions",
         "event {id}",
         True,
