@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from control_room.tracking.timeline import Attempt
 
 BODY_LINE_CHARS: Final = 100
+_MAX_LINE_CHARS: Final = 1000
+"""Every character of a line of the body may become four: none of them is cut off."""
 INBOUND: Final = "how the client signed its own request is checked at the door and not kept"
 
 
@@ -109,7 +111,7 @@ def _request(transaction_id: str, body: bytes, attempt: Attempt, secrets: Secret
 
 def render_webhook(webhook: Webhook) -> list[str]:
     """The newest request as lines for a terminal, and how the others differ."""
-    return [harmless(line, 2 * BODY_LINE_CHARS) for line in _lines(webhook)]
+    return [harmless(line, _MAX_LINE_CHARS) for line in _lines(webhook)]
 
 
 def _lines(webhook: Webhook) -> Iterator[str]:
