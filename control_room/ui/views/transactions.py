@@ -42,7 +42,8 @@ TONES: Final = {
 STORY_AFTER_S: Final = 0.3
 """How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
 STORY_AGAIN_S: Final = 2.0
-_IDS_IN_COMMAND: Final = 5
+_IDS_IN_COMMAND: Final = 50
+"""As many as stand whole on a line of the activity."""
 _HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
 _EXPORTED: Final = (
     "transaction_id",
