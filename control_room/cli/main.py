@@ -28,6 +28,7 @@ VERBS: Final = {
     "open": ("open_verb", "Look at a run again, at any moment of it."),
     "events": ("transaction_verbs", "Transactions and where they are."),
     "event": ("transaction_verbs", "The whole story of one transaction."),
+    "redeliver": ("redeliver_verb", "Have transactions delivered to the merchant once more."),
     "scenario": ("scenario_verbs", "Faults in an order, as files: list, show, lint, run."),
     "storm": ("scenario_verbs", "Faults in an order that a seed decides."),
     "matrix": ("scenario_verbs", "Run many scenarios and compare what became of the payments."),

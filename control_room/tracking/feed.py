@@ -56,7 +56,8 @@ class TransactionFeed:
             first = self._since_s is None
             ids = self._ids(connection)
             fresh = [transaction_id for transaction_id in ids if transaction_id not in self._held]
-            changed = self._bring(connection, [*fresh, *self._next_open(set(fresh))])
+            again = self._next_open(set(fresh)) + self._redelivered(connection)
+            changed = self._bring(connection, [*fresh, *dict.fromkeys(again)])
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
@@ -99,6 +100,11 @@ class TransactionFeed:
             if each in self._open and each not in without:
                 chosen.append(each)
         return chosen
+
+    def _redelivered(self, connection: psycopg.Connection[Any]) -> list[str]:
+        """Dead-lettered ones that are held and are being redelivered: nobody would look at them again."""
+        found = connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})
+        return [each for (each,) in found if each in self._held]
 
     def _bring(self, connection: psycopg.Connection[Any], ids: list[str]) -> list[TransactionRow]:
         """Reads these rows; those that are new or changed."""

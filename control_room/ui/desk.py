@@ -18,6 +18,7 @@ from control_room.chaos.journal import JOURNAL_NAME, journal_paths
 from control_room.chaos.overdue import heal_overdue
 from control_room.replay.options import ReplayOptions, new_seed
 from control_room.replay.progress import Progress
+from control_room.replay.redelivery import Asked, redeliver
 from control_room.replay.run_folder import open_run
 from control_room.replay.survey import Survey, survey
 from control_room.reports import write_all
@@ -43,8 +44,10 @@ from control_room.tracking.timeline import Timeline, timeline
 from control_room.tracking.transactions import TransactionRow, find_transaction
 from control_room.ui.jobs import Job
 from control_room.verify import Arithmetic, Verdict
+from services.common.signing import Secrets
 
 VERIFY_DEADLINE_S = 300.0
+_REFUSALS_TOLD = 20
 STORM_RATE_PER_S = 50.0
 
 
@@ -119,6 +122,9 @@ class Desk(Protocol):
 
     def find(self, text: str) -> TransactionRow:
         """The transaction whose id begins so."""
+
+    def redeliver(self, job: Job, ids: Sequence[str], reason: str) -> Asked:
+        """Has each delivered to the merchant once more."""
 
 
 class StackDesk:
@@ -270,11 +276,23 @@ class StackDesk:
 
     def story(self, transaction_id: str) -> Timeline:
         """The timeline of one transaction."""
-        return timeline(self._runtime.endpoints(), transaction_id, self.state_dir / JOURNAL_NAME)
+        secrets = Secrets.parse(self._runtime.secret())
+        return timeline(self._runtime.endpoints(), transaction_id, self.state_dir / JOURNAL_NAME, secrets)
 
     def find(self, text: str) -> TransactionRow:
         """The transaction whose id begins so."""
         return find_transaction(self._runtime.endpoints().postgres_conninfo, text)
+
+    def redeliver(self, job: Job, ids: Sequence[str], reason: str) -> Asked:
+        """Asks for each; what is refused is told, and all refused is an error."""
+        conninfo = self._runtime.endpoints().postgres_conninfo
+        done = redeliver(conninfo, ids, reason, lambda count: job.show(f"{count:,} of {len(ids):,}", count / len(ids)))
+        for sentence in done.refused[:_REFUSALS_TOLD]:
+            job.tell(sentence)
+        if not done.numbers:
+            raise RuntimeError(f"nothing was redelivered: {done.refused[0] if done.refused else 'nothing was chosen'}")
+        job.tell(done.line())
+        return done
 
     def _journals(self) -> list[Path]:
         return journal_paths(self.state_dir)

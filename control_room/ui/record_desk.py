@@ -48,5 +48,5 @@ class RecordDesk:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise RuntimeError(why_not(self._opened.run_dir.name))
 
-    up = down = preview = apply = unavailable = heal = survey = send = _refuse
+    up = down = preview = apply = unavailable = heal = survey = send = redeliver = _refuse
     verify = size = remove = export = compare = demo = scenario = _refuse

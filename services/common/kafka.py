@@ -63,6 +63,8 @@ FIRST_SEEN_HEADER: Final = "first-seen"
 """Unix milliseconds at which the event was accepted; survives re-queues."""
 NOT_BEFORE_HEADER: Final = "not-before"
 """Unix milliseconds before which a re-queued event is not tried again."""
+REDELIVERY_HEADER: Final = "redelivery"
+"""The number of the redelivery that the record belongs to; survives re-queues. Absent for the event's own delivery."""
 
 
 class TopicError(RuntimeError):

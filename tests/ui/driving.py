@@ -9,10 +9,21 @@ from pathlib import Path
 
 from control_room.reports.contents import gather_contents
 from control_room.runs.remove import Size
-from control_room.tracking.timeline import Timeline, TimelineEvent
+from control_room.tracking.timeline import Attempt, Timeline, TimelineEvent
+from control_room.tracking.webhook import webhook_of
 from control_room.ui.app import ControlRoom
+from services.common.signing import Secrets
 from tests.ui.moments import HEALTHY, NOW_S
 
+SECRET = "0123456789abcdef0123456789abcdef"
+WEBHOOK = webhook_of(
+    "http://127.0.0.1:5001/webhook_listener",
+    "4d3db980-0000-4000-8000-000000000001",
+    b'{"Receiver Name": "\\u001b[31m \\u202e", "Status": "SUCCESS"}',
+    [Attempt(NOW_S + 0.02, 1, 1, 41.0, 500, None, "dispatcher\x1b[31m", 1, 4411, NOW_S + 2)],
+    (),
+    Secrets.parse(SECRET),
+)
 SIZES = {"80x24": (80, 24), "120x34": (120, 34), "160x48": (160, 48)}
 
 
@@ -120,7 +131,10 @@ class FakeDesk:
                 NOW_S + 0.02, "attempt", "dispatcher", "500 in 41 ms, wait 2.0 s", 20.0, {"round": 1, "attempt": 1}
             ),
         )
-        return Timeline(transaction_id, None, events, ())
+        return Timeline(transaction_id, None, events, (), WEBHOOK)
+
+    def redeliver(self, job, ids, reason):
+        self._note("redeliver", tuple(ids), reason)
 
     def find(self, text):
         self._note("find", text)
