@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -29,6 +29,16 @@ Cell = str | tuple[str, str]
 REDRAW_S: Final = 1.0
 """How often rows that did not change are drawn again, for ages and countdowns."""
 _MAX_CELL_CHARS: Final = 400
+_NEAR: Final = 300
+"""Rows looked at on each side of where a row was, before all are searched."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Rows that know a faster way to one than looking at each."""
+
+    def find(self, key: str) -> int | None:
+        """Where the row with `key` stands; None where there is none."""
 
 
 @dataclass(frozen=True)  # no slots: `Column[T](...)` sets an attribute, and Python 3.11 fails where there are
@@ -114,9 +124,9 @@ class LineList(ScrollView, Generic[T], can_focus=True):
     @property
     def chosen(self) -> list[T]:
         """The marked rows, else the one under the cursor."""
-        marked = [row for row in self.rows if self._key(row) in self.marked]
+        places = sorted(at for key in self.marked if (at := self._place(key)) is not None)
         current = self.current
-        return marked or ([] if current is None else [current])
+        return [self.rows[at] for at in places] or ([] if current is None else [current])
 
     def show(self, rows: Sequence[T], *, stay_on_row: bool = True) -> None:
         """Replaces the rows. The cursor stays on its row where `stay_on_row` and the row is still there."""
@@ -136,20 +146,25 @@ class LineList(ScrollView, Generic[T], can_focus=True):
 
     def go_to(self, key: str) -> bool:
         """Puts the cursor on the row with that key; False where there is none."""
-        for index, row in enumerate(self.rows):
-            if self._key(row) == key:
-                self._move(index)
-                return True
-        return False
+        place = self._place(key)
+        if place is not None:
+            self._move(place)
+        return place is not None
+
+    def _place(self, key: str) -> int | None:
+        if isinstance(self.rows, Searchable):
+            return self.rows.find(key)
+        return next((at for at, row in enumerate(self.rows) if self._key(row) == key), None)
 
     def _find(self, key: str) -> int:
         """The row's new place, looked for around the old one."""
         count = len(self.rows)
-        for away in range(count):
+        for away in range(min(count, _NEAR)):
             for index in (self.index + away, self.index - away):
                 if 0 <= index < count and self._key(self.rows[index]) == key:
                     return index
-        return self.index
+        place = self._place(key)
+        return self.index if place is None else place
 
     def action_cursor(self, by: int) -> None:
         """One row up or down."""
