@@ -42,7 +42,8 @@ class TransactionFeed:
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._connection: psycopg.Connection[Any] | None = None
-        self._held = HeldTransactions(HELD)
+        self.held = HeldTransactions(HELD)
+        """The rows themselves; touched by the thread that reads alone."""
         self._turn: deque[str] = deque()
         self._since_s: float | None = None
         self._seen = 0
@@ -62,14 +63,14 @@ class TransactionFeed:
         try:
             first = self._since_s is None
             ids = self._ids(connection)
-            fresh = [each for each in ids if not self._held.knows(each)]
+            fresh = [each for each in ids if not self.held.knows(each)]
             changed = self._bring(connection, [*fresh, *self._next_open({each.replace("-", "") for each in fresh})])
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
         self._seen += 0 if first else len(fresh)
         self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
-        self._held.let_go(self._since_s - OVERLAP_S - 1.0)
+        self.held.let_go(self._since_s - OVERLAP_S - 1.0)
         with self._lock:
             query = self._query
         return self._listed(query, tuple(changed))
@@ -96,14 +97,14 @@ class TransactionFeed:
 
     def _next_open(self, without: set[str]) -> list[str]:
         """The open ones to ask about, 32 hex digits each: all while they are few, else in turns."""
-        if self._held.open_count <= PER_LOOK:
-            return [each for each in self._held.open_ids if each not in without]
+        if self.held.open_count <= PER_LOOK:
+            return [each for each in self.held.open_ids if each not in without]
         if not self._turn:
-            self._turn.extend(self._held.open_ids)
+            self._turn.extend(self.held.open_ids)
         chosen: list[str] = []
         while self._turn and len(chosen) < PER_LOOK:
             each = self._turn.popleft()
-            if self._held.is_open(each) and each not in without:
+            if self.held.is_open(each) and each not in without:
                 chosen.append(each)
         return chosen
 
@@ -115,7 +116,7 @@ class TransactionFeed:
                 found = cursor.execute(sql.BY_IDS.encode(), {"ids": ids[begin : begin + PER_LOOK]}).fetchall()
             for record in found:
                 row = TransactionRow(**record)
-                if self._held.put(row):
+                if self.held.put(row):
                     changed.append(row)
         return sorted(changed, key=lambda row: row.accepted_at_s)
 
@@ -125,7 +126,7 @@ class TransactionFeed:
         ages = query.order is Order.MOST_ATTEMPTS or any(each.figure == "age" for each in query.filter.figures)
         due = self._listed_at_s == 0.0 or (ages and now_s >= self._listed_at_s + AGAIN_S)
         if changed or due or query != self._listing.query:
-            held = self._held
+            held = self.held
             rows, oldest = held.arranged(query, now_s), held.oldest_open(now_s)
             self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen)
             self._listed_at_s = now_s
