@@ -46,6 +46,7 @@ class TransactionFeed:
         """The rows themselves; touched by the thread that reads alone."""
         self._turn: deque[str] = deque()
         self._since_s: float | None = None
+        self._fresh_at_s = float("-inf")
         self._seen = 0
         self._query = Query()
         self._listing = Listing(self._query)
@@ -69,6 +70,7 @@ class TransactionFeed:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
         self._seen += 0 if first else len(fresh)
+        self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
         self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
         self.held.let_go(self._since_s - OVERLAP_S - 1.0)
         with self._lock:
@@ -92,7 +94,9 @@ class TransactionFeed:
             found = [each for (each,) in connection.execute(sql.OPEN_IDS.encode(), {"limit": FIRST})]
             newest = connection.execute(sql.IDS_SINCE.encode(), {"since_s": 0, "limit": FIRST})
             return [*found, *(each for (each,) in newest if each not in set(found))][::-1]
-        given = {"since_s": self._since_s - OVERLAP_S, "limit": CATCH_UP}
+        # Where nothing came for so long, whatever was late has come: an idle list does not read its last seconds again.
+        overlap_s = OVERLAP_S if time.monotonic() - self._fresh_at_s < OVERLAP_S else 0.0
+        given = {"since_s": self._since_s - overlap_s, "limit": CATCH_UP}
         return [each for (each,) in connection.execute(sql.IDS_SINCE.encode(), given)][::-1]
 
     def _next_open(self, without: set[str]) -> list[str]:

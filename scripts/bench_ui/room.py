@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from control_room.tracking.timeline import Timeline, TimelineEvent
+from control_room.ui import app
 from control_room.ui.app import ControlRoom
 from scripts.bench_ui.traffic import MadeUpWatch
 
@@ -32,6 +33,7 @@ class Desk:
 class MeasuredRoom(ControlRoom):
     """The control room; with `lags`, how late its event loop is, written down at the end."""
 
+    CSS_PATH = str(Path(app.__file__).with_name("app.tcss"))
     lags: Path | None = None
     late_s: list[float]
 

@@ -32,6 +32,7 @@ class Terminal:
         self._environ = {**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         self._text = ""
         self._more = threading.Condition()
+        self._ended = False
 
     def __enter__(self) -> Terminal:
         """Starts it."""
@@ -79,6 +80,7 @@ class Terminal:
                 text = whole.decode("utf-8", "ignore")
                 tail = whole[len(text.encode()) :] if len(whole) - len(text.encode()) < 4 else b""
                 self._text += text
+                self._ended = not chunk
                 self._more.notify_all()
             if not chunk:
                 return
@@ -102,7 +104,7 @@ class Terminal:
         with self._more:
             while not holds(self._text[begin:]):
                 left_s = until_s - time.perf_counter()
-                if left_s <= 0 or not self._more.wait(left_s):
+                if self._ended or left_s <= 0 or not self._more.wait(left_s):
                     return None
             return time.perf_counter()
 

@@ -195,7 +195,7 @@ class MadeUpWatch(Watch):
         return max(0, self._payments.newest())
 
     def _members(self) -> tuple[MemberView, ...]:
-        share = (time.time() % 10) / 20 if self._rate_per_s else 0.0
+        share = (time.time() % 10) / 20 if self._rate_per_s >= 1 else 0.0
         began_at_s = self._payments.began_at_s
         status = MemberStatus("", State.RUNNING, True, pid=100, started_at_s=began_at_s, cpu_s=1.0, memory_bytes=2**26)
         return tuple(MemberView(replace(status, name=name), share, (share,) * 30) for name in MEMBERS)
