@@ -1,10 +1,11 @@
 """`bruce-control` without a verb: opens the control room. Loaded only then, and Textual with it.
 
-What gathers and what acts is loaded while the first screen is drawn already: it takes longer than the screen.
+What gathers and what acts is loaded when the first screen stands there: it takes longer than the screen.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -94,7 +95,13 @@ def open_room(state: Path | None, *, read_only: bool = False, tour: bool = False
         return StackDesk(runtime, state_dir, watch.snapshot)
 
     watch = LateWatch(runtime, state_dir)
-    watch.start()
+    gc.disable()  # until the first screen: what is loaded is kept, and looking for garbage in it is a tenth of the time
+
+    def painted() -> None:
+        gc.freeze()
+        gc.enable()
+        watch.start()
+
     try:
         room = ControlRoom(
             watch,
@@ -107,6 +114,7 @@ def open_room(state: Path | None, *, read_only: bool = False, tour: bool = False
             settings_file=settings_path(),
             problems=(*settings.problems, *wrong_keys),
             tour=tour,
+            painted=painted,
         )
         return room.run(mouse=settings.mouse) or 0
     finally:

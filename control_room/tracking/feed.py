@@ -9,25 +9,31 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
 
 from control_room.tracking import transactions_sql as sql
-from control_room.tracking.listing import DONE, Listing, Query, arranged
+from control_room.tracking.held import HeldTransactions
+from control_room.tracking.listing import Listing, Order, Query
 from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
 from control_room.tracking.transactions import TransactionRow
 
-HELD: Final = 50_000
-"""Rows kept: some 40 MB. Older ones are found by `find_transaction` and `list_transactions`."""
+HELD: Final = 1_000_000
+"""Rows kept: some 130 MB. Older ones are found by `find_transaction` and `list_transactions`."""
 FIRST: Final = 2_000
 """Newest payments read at the start; and as many that are open, oldest first."""
+CATCH_UP: Final = 50_000
+"""Newest payments that one look takes at most, where a source was silent for long."""
 PER_LOOK: Final = 1_000
 """Open rows that are asked about again per look; with more open they take turns."""
 OVERLAP_S: Final = 3.0
 """How late a payment may commit behind a newer one and still be seen."""
+AGAIN_S: Final = 2.0
+"""After so long a list is put in order again though no row changed: where time alone decides what fits."""
 
 
 class TransactionFeed:
@@ -36,12 +42,15 @@ class TransactionFeed:
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._connection: psycopg.Connection[Any] | None = None
-        self._held: dict[str, TransactionRow] = {}
-        self._open: dict[str, None] = {}
+        self.held = HeldTransactions(HELD)
+        """The rows themselves; touched by the thread that reads alone."""
         self._turn: deque[str] = deque()
         self._since_s: float | None = None
+        self._fresh_at_s = float("-inf")
         self._seen = 0
         self._query = Query()
+        self._listing = Listing(self._query)
+        self._listed_at_s = 0.0
         self._lock = threading.Lock()
 
     def ask(self, query: Query) -> None:
@@ -55,18 +64,19 @@ class TransactionFeed:
         try:
             first = self._since_s is None
             ids = self._ids(connection)
-            fresh = [transaction_id for transaction_id in ids if transaction_id not in self._held]
-            again = self._next_open(set(fresh)) + self._redelivered(connection)
+            fresh = [each for each in ids if not self.held.knows(each)]
+            again = self._next_open({each.replace("-", "") for each in fresh}) + self._redelivered(connection)
             changed = self._bring(connection, [*fresh, *dict.fromkeys(again)])
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
         self._seen += 0 if first else len(fresh)
+        self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
         self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
-        self._drop_old()
+        self.held.let_go(self._since_s - OVERLAP_S - 1.0)
         with self._lock:
             query = self._query
-        return self._listing(query, changed)
+        return self._listed(query, tuple(changed))
 
     def close(self) -> None:
         """Closes the connection; the next look opens one again."""
@@ -85,26 +95,28 @@ class TransactionFeed:
             found = [each for (each,) in connection.execute(sql.OPEN_IDS.encode(), {"limit": FIRST})]
             newest = connection.execute(sql.IDS_SINCE.encode(), {"since_s": 0, "limit": FIRST})
             return [*found, *(each for (each,) in newest if each not in set(found))][::-1]
-        given = {"since_s": self._since_s - OVERLAP_S, "limit": HELD}
+        # Where nothing came for so long, whatever was late has come: an idle list does not read its last seconds again.
+        overlap_s = OVERLAP_S if time.monotonic() - self._fresh_at_s < OVERLAP_S else 0.0
+        given = {"since_s": self._since_s - overlap_s, "limit": CATCH_UP}
         return [each for (each,) in connection.execute(sql.IDS_SINCE.encode(), given)][::-1]
 
     def _next_open(self, without: set[str]) -> list[str]:
-        """The open ones to ask about: all while they are few, else in turns."""
-        if len(self._open) <= PER_LOOK:
-            return [each for each in self._open if each not in without]
+        """The open ones to ask about, 32 hex digits each: all while they are few, else in turns."""
+        if self.held.open_count <= PER_LOOK:
+            return [each for each in self.held.open_ids if each not in without]
         if not self._turn:
-            self._turn.extend(self._open)
+            self._turn.extend(self.held.open_ids)
         chosen: list[str] = []
         while self._turn and len(chosen) < PER_LOOK:
             each = self._turn.popleft()
-            if each in self._open and each not in without:
+            if self.held.is_open(each) and each not in without:
                 chosen.append(each)
         return chosen
 
     def _redelivered(self, connection: psycopg.Connection[Any]) -> list[str]:
         """Dead-lettered ones that are held and are being redelivered: nobody would look at them again."""
         found = connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})
-        return [each for (each,) in found if each in self._held]
+        return [each for (each,) in found if self.held.knows(each)]
 
     def _bring(self, connection: psycopg.Connection[Any], ids: list[str]) -> list[TransactionRow]:
         """Reads these rows; those that are new or changed."""
@@ -114,37 +126,20 @@ class TransactionFeed:
                 found = cursor.execute(sql.BY_IDS.encode(), {"ids": ids[begin : begin + PER_LOOK]}).fetchall()
             for record in found:
                 row = TransactionRow(**record)
-                before = self._held.get(row.transaction_id)
-                if before is None or _differs(before, row):
-                    self._held[row.transaction_id] = row
+                if self.held.put(row):
                     changed.append(row)
-                if row.state in DONE:
-                    self._open.pop(row.transaction_id, None)
-                else:
-                    self._open[row.transaction_id] = None
         return sorted(changed, key=lambda row: row.accepted_at_s)
 
-    def _drop_old(self) -> None:
-        """Lets go of the oldest that are done once a tenth too many are held."""
-        if len(self._held) <= HELD * 1.1:
-            return
-        done = sorted((row for row in self._held.values() if row.state in DONE), key=lambda row: row.accepted_at_s)
-        for row in done[: len(self._held) - HELD]:
-            del self._held[row.transaction_id]
-
-    def _listing(self, query: Query, changed: list[TransactionRow]) -> Listing:
+    def _listed(self, query: Query, changed: tuple[TransactionRow, ...]) -> Listing:
+        """The same object as before while there is nothing to tell: nobody then draws it again."""
         now_s = time.time()
-        oldest = min((self._held[each] for each in self._open), key=lambda row: row.accepted_at_s, default=None)
-        rows = arranged(self._held.values(), query, now_s)
-        return Listing(query, rows, len(self._held), len(self._open), oldest, tuple(changed), self._seen)
-
-
-def _differs(before: TransactionRow, now: TransactionRow) -> bool:
-    """Whether anything but the passing of time changed."""
-    return (before.state, before.attempts_total, before.round, before.published_at_s, before.republished) != (
-        now.state,
-        now.attempts_total,
-        now.round,
-        now.published_at_s,
-        now.republished,
-    ) or before.next_due_at_s != now.next_due_at_s
+        ages = query.order is Order.MOST_ATTEMPTS or any(each.figure == "age" for each in query.filter.figures)
+        due = self._listed_at_s == 0.0 or (ages and now_s >= self._listed_at_s + AGAIN_S)
+        if changed or due or query != self._listing.query:
+            held = self.held
+            rows, oldest = held.arranged(query, now_s), held.oldest_open(now_s)
+            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen)
+            self._listed_at_s = now_s
+        elif self._listing.changed:
+            self._listing = replace(self._listing, changed=())
+        return self._listing

@@ -75,9 +75,13 @@ class Filter:
         terms += [f'"{word}"' for word in self.words]
         return " ".join(terms)
 
+    def takes(self, state: str) -> bool:
+        """Whether a transaction in `state` may fit."""
+        return not self.states or bool(self.states & _STATES_OF.get(state, frozenset({state})))
+
     def fits(self, row: TransactionRow, now_s: float) -> bool:
         """Whether all of it holds of `row` at `now_s` (Unix)."""
-        if self.states and not self.states & _STATES_OF.get(row.state, frozenset({row.state})):
+        if not self.takes(row.state):
             return False
         if self.answers and _answer(row) not in self.answers:
             return False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, overload, runtime_checkable
 
 from control_room.tracking.filter import ANYTHING, Filter, undelivered_s
 
@@ -36,7 +36,7 @@ class Listing:
     """The transactions that fit, in order, and what is known of all that are held."""
 
     query: Query
-    rows: tuple[TransactionRow, ...] = ()
+    rows: Sequence[TransactionRow] = ()
     held: int = 0
     """How many are kept, fitting or not."""
     open: int = 0
@@ -58,3 +58,72 @@ def arranged(rows: Iterable[TransactionRow], query: Query, now_s: float) -> tupl
     else:
         fitting.sort(key=lambda row: row.accepted_at_s, reverse=True)
     return tuple(fitting)
+
+
+@runtime_checkable
+class Packed(Protocol):
+    """Rows that are made when they are asked for (`held.Rows`): what goes through all of them has a faster way."""
+
+    def find(self, prefix: str) -> int | None:
+        """Where the first one stands whose id begins with `prefix`; None where none does."""
+
+    def as_before(self, before: Any) -> Sequence[TransactionRow]:
+        """The transactions of `before`, in its order, as they are here."""
+
+    def count_without(self, before: Any) -> int:
+        """How many are here and not in `before`."""
+
+
+def find(rows: Sequence[TransactionRow], prefix: str) -> int | None:
+    """Where the first one of `rows` stands whose id begins with `prefix`; None where none does."""
+    if isinstance(rows, Packed):
+        return rows.find(prefix)
+    return next((at for at, row in enumerate(rows) if row.transaction_id.startswith(prefix)), None)
+
+
+def as_before(rows: Sequence[TransactionRow], before: Sequence[TransactionRow]) -> Sequence[TransactionRow]:
+    """The transactions of `before`, in its order, as they are in `rows`."""
+    if isinstance(rows, Packed) and type(rows) is type(before):
+        return rows.as_before(before)
+    known = {row.transaction_id: row for row in rows}
+    return [known[row.transaction_id] for row in before if row.transaction_id in known]
+
+
+def count_without(rows: Sequence[TransactionRow], before: Sequence[TransactionRow]) -> int:
+    """How many are in `rows` and not in `before`."""
+    if isinstance(rows, Packed) and type(rows) is type(before):
+        return rows.count_without(before)
+    known = {row.transaction_id for row in before}
+    return sum(row.transaction_id not in known for row in rows)
+
+
+class Headed(Sequence["TransactionRow"]):
+    """One more row in front of others, which stay as they are."""
+
+    def __init__(self, head: TransactionRow, rest: Sequence[TransactionRow]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def __len__(self) -> int:
+        """One more than the others."""
+        return len(self._rest) + 1
+
+    @overload
+    def __getitem__(self, index: int) -> TransactionRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TransactionRow]: ...
+
+    def __getitem__(self, index: int | slice) -> TransactionRow | Sequence[TransactionRow]:
+        """One of them, or a part."""
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = index if index >= 0 else index + len(self)
+        return self._head if at == 0 else self._rest[at - 1]
+
+    def find(self, prefix: str) -> int | None:
+        """See `find`."""
+        if self._head.transaction_id.startswith(prefix):
+            return 0
+        place = find(self._rest, prefix)
+        return None if place is None else place + 1

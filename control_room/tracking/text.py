@@ -9,7 +9,9 @@ from typing import Any
 
 def harmless(text: object, limit_chars: int = 500) -> str:
     """`text` on one line: control, escape and direction characters as `\\x..`, and no longer than `limit_chars`."""
-    plain = "".join(_shown(ch) for ch in str(text)[: limit_chars + 1])
+    plain = str(text)[: limit_chars + 1]
+    if not plain.isprintable():
+        plain = "".join(map(_shown, plain))
     return plain if len(plain) <= limit_chars else plain[: limit_chars - 1] + "…"
 
 

@@ -12,13 +12,12 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from control_room.stack.runtime import Endpoints, Runtime
 from control_room.tracking.collector import Collector
 from control_room.tracking.counts import CountsReader
 from control_room.tracking.faults_view import FaultReader
-from control_room.tracking.feed import TransactionFeed
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.kafka_view import KafkaReader
 from control_room.tracking.ledger_tail import LedgerTail
@@ -30,6 +29,9 @@ from control_room.tracking.parts import SourceError
 from control_room.tracking.pipeline import read_outbox
 from control_room.tracking.runs import RunReader, RunsReader
 from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
+
+if TYPE_CHECKING:
+    from control_room.tracking.feed import TransactionFeed
 
 MIN_INTERVAL_S: Final = 0.25
 """Between two snapshots."""
@@ -126,6 +128,8 @@ class Watch:
         ]
 
     def _make_feed(self, ends: Endpoints) -> TransactionFeed:
+        from control_room.tracking.feed import TransactionFeed  # `status` needs no list, and no columns to hold it
+
         feed = TransactionFeed(ends.postgres_conninfo)
         feed.ask(self._query)
         return feed

@@ -115,9 +115,11 @@ class ControlRoom(Deeds, App[int]):
         settings_file: Path | None = None,
         problems: Sequence[str] = (),
         tour: bool = False,
+        painted: Callable[[], None] | None = None,
     ) -> None:
         """`view`: shown first where `memory` knows no other.
 
+        `painted`: called once, when the first screen stands there.
         `settings_file`: where a theme that is chosen is written to; `problems`: sentences of settings that will not do.
         """
         super().__init__()
@@ -135,6 +137,7 @@ class ControlRoom(Deeds, App[int]):
         self.settings_file = settings_file
         self._problems = tuple(problems)
         self._memory = memory
+        self._painted = painted
         self._remembered, note = memory.read() if memory is not None else (Remembered(), "")
         if note:
             self.jobs.note("remembered view", note)
@@ -196,6 +199,8 @@ class ControlRoom(Deeds, App[int]):
         self.view.focus_content()
         self.tick()
         self.set_interval(TICK_S, self.tick)
+        if self._painted is not None:
+            self.call_after_refresh(self._painted)
 
     @cached_property
     def desk(self) -> Desk:

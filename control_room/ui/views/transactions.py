@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.app import ComposeResult
 
 from control_room.tracking.filter import parse_filter, undelivered_s
-from control_room.tracking.listing import DONE, Listing, Order, Query, arranged
+from control_room.tracking.listing import (
+    DONE,
+    Headed,
+    Listing,
+    Order,
+    Query,
+    arranged,
+    as_before,
+    count_without,
+    find,
+)
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import amount_text, harmless
 from control_room.tracking.timeline_text import render
@@ -44,6 +54,8 @@ STORY_AFTER_S: Final = 0.3
 STORY_AGAIN_S: Final = 2.0
 _IDS_IN_COMMAND: Final = 50
 """As many as stand whole on a line of the activity."""
+ARRANGED_HERE: Final = 10_000
+"""A longer list waits for the collector, a moment: in the screen's own thread it would hold up the keys."""
 _HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
 _EXPORTED: Final = (
     "transaction_id",
@@ -76,8 +88,11 @@ class TransactionsView(View):
     def __init__(self) -> None:
         super().__init__()
         self.query_now = Query()
-        self._held: dict[str, None] | None = None
-        """Ids in their order while the list is held."""
+        self._listed: Sequence[TransactionRow] = ()
+        self._held: Sequence[TransactionRow] | None = None
+        """What was listed when the list was held."""
+        self._new = 0
+        """How many came since it is held."""
         self._drawn: Listing | None = None
         self._story: Timeline | None = None
         self._story_for = ""
@@ -132,21 +147,20 @@ class TransactionsView(View):
 
     def _title(self, listing: Listing, shown: int) -> str:
         chosen = str(self.query_now.filter).replace("[", "(") or "state:any"
-        held = ""
-        if self._held is not None:
-            held = f" · HELD, {sum(row.transaction_id not in self._held for row in listing.rows)} new"
+        held = "" if self._held is None else f" · HELD, {self._new:,} new"
         return f"Transactions {shown:,} · {chosen} · {listing.open:,} open · {self.query_now.order}{held}"
 
     def _rows(self, listing: Listing) -> Sequence[TransactionRow]:
         rows: Sequence[TransactionRow] = listing.rows
-        if listing.query != self.query_now:
+        if listing.query != self.query_now and len(rows) <= ARRANGED_HERE:
             # Asked for since: arranged here until the collector has it, so that a key is answered at once.
             rows = arranged(rows, self.query_now, self.snapshot.taken_at_s)
         if self._held is not None:
-            known = {row.transaction_id: row for row in rows}
-            rows = [known[each] for each in self._held if each in known]
-        if self._sought is not None and not any(row.transaction_id == self._sought.transaction_id for row in rows):
-            rows = [self._sought, *rows]
+            self._new = count_without(rows, self._held)
+            rows = as_before(rows, self._held)
+        self._listed = rows
+        if self._sought is not None and find(rows, self._sought.transaction_id) is None:
+            rows = Headed(self._sought, rows)
         return rows
 
     def _ask(self, query: Query) -> None:
@@ -181,8 +195,7 @@ class TransactionsView(View):
 
     def do_follow(self) -> None:
         """Holds the list as it is, or lets it go on."""
-        rows = self.query_one("#transactions-list", LineList).rows
-        self._held = {row.transaction_id: None for row in rows} if self._held is None else None
+        self._held = self._listed if self._held is None else None
         self._drawn = None
 
     def do_jump(self) -> None:
@@ -194,10 +207,10 @@ class TransactionsView(View):
         """Puts the cursor on the transaction whose id begins with `text`; one that is not listed is looked up."""
         found = self.query_one("#transactions-list", LineList)
         digits = text.strip().lower()
-        for row in found.rows:
-            if row.transaction_id.startswith(digits):
-                found.go_to(row.transaction_id)
-                return
+        place = find(found.rows, digits)
+        if place is not None:
+            found.go_to(found.rows[place].transaction_id)
+            return
 
         def looked(job: Job) -> None:
             if job.result is not None:

@@ -18,6 +18,7 @@ from control_room.tracking.assurance import Assurance, Word
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.commands import VIEWS, Command
+from control_room.ui.widgets.titles import QuietTitle
 
 _STYLES: Final = {
     Word.FINE: "bold $text-success",
@@ -32,6 +33,8 @@ class Line(Static):
     """Text from pieces, drawn again only when it has changed."""
 
     DEFAULT_CSS = "Line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+    border_title = QuietTitle()
+    border_subtitle = QuietTitle()
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__("", id=id, markup=False)

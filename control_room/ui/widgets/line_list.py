@@ -8,19 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from control_room.tracking.text import harmless
+from control_room.ui.widgets.titles import QuietTitle
 
 T = TypeVar("T")
 TONES: Final = ("good", "warn", "bad", "info", "dim")
@@ -29,6 +30,16 @@ Cell = str | tuple[str, str]
 REDRAW_S: Final = 1.0
 """How often rows that did not change are drawn again, for ages and countdowns."""
 _MAX_CELL_CHARS: Final = 400
+_NEAR: Final = 300
+"""Rows looked at on each side of where a row was, before all are searched."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Rows that know a faster way to one than looking at each."""
+
+    def find(self, key: str) -> int | None:
+        """Where the row with `key` stands; None where there is none."""
 
 
 @dataclass(frozen=True)  # no slots: `Column[T](...)` sets an attribute, and Python 3.11 fails where there are
@@ -43,6 +54,17 @@ class Column(Generic[T]):
     grows: bool = False
     from_width: int = 0
     """Left out where the list is narrower than this: it carries no state."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one line of the screen says."""
+
+    head: str
+    """The mark in front; where there is no row, the whole text."""
+    cells: tuple[tuple[str, str], ...] | None
+    """Text and tone of each; None where there is no row."""
+    styles: tuple[str, ...]
 
 
 class LineList(ScrollView, Generic[T], can_focus=True):
@@ -65,6 +87,8 @@ class LineList(ScrollView, Generic[T], can_focus=True):
     LineList > .line-list--info { color: $text-accent; }
     LineList > .line-list--dim { color: $text-muted; }
     """
+    border_title = QuietTitle()
+    border_subtitle = QuietTitle()
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "cursor(-1)", show=False, id="list_up"),
         Binding("down,j", "cursor(1)", show=False, id="list_down"),
@@ -101,6 +125,8 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         self._cursor = cursor
         self.rows: Sequence[T] = ()
         self._fresh_until_s = 0.0
+        self._drawn: dict[int, _Told] = {}
+        """What each line of the screen was drawn from."""
         self.index = 0
         self.marked: set[str] = set()
         self.at_top = True
@@ -114,9 +140,9 @@ class LineList(ScrollView, Generic[T], can_focus=True):
     @property
     def chosen(self) -> list[T]:
         """The marked rows, else the one under the cursor."""
-        marked = [row for row in self.rows if self._key(row) in self.marked]
+        places = sorted(at for key in self.marked if (at := self._place(key)) is not None)
         current = self.current
-        return marked or ([] if current is None else [current])
+        return [self.rows[at] for at in places] or ([] if current is None else [current])
 
     def show(self, rows: Sequence[T], *, stay_on_row: bool = True) -> None:
         """Replaces the rows. The cursor stays on its row where `stay_on_row` and the row is still there."""
@@ -132,24 +158,29 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         if size != self.virtual_size:
             self.virtual_size = size
         self._keep_in_sight()
-        self.refresh()
+        self._refresh_changed()
 
     def go_to(self, key: str) -> bool:
         """Puts the cursor on the row with that key; False where there is none."""
-        for index, row in enumerate(self.rows):
-            if self._key(row) == key:
-                self._move(index)
-                return True
-        return False
+        place = self._place(key)
+        if place is not None:
+            self._move(place)
+        return place is not None
+
+    def _place(self, key: str) -> int | None:
+        if isinstance(self.rows, Searchable):
+            return self.rows.find(key)
+        return next((at for at, row in enumerate(self.rows) if self._key(row) == key), None)
 
     def _find(self, key: str) -> int:
         """The row's new place, looked for around the old one."""
         count = len(self.rows)
-        for away in range(count):
+        for away in range(min(count, _NEAR)):
             for index in (self.index + away, self.index - away):
                 if 0 <= index < count and self._key(self.rows[index]) == key:
                     return index
-        return self.index
+        place = self._place(key)
+        return self.index if place is None else place
 
     def action_cursor(self, by: int) -> None:
         """One row up or down."""
@@ -175,7 +206,7 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         self.index = max(0, min(index, len(self.rows) - 1))
         self.at_top = self.index == 0
         self._keep_in_sight()
-        self.refresh()
+        self._refresh_changed()
         self.post_message(self.Moved())
 
     def _keep_in_sight(self) -> None:
@@ -185,6 +216,20 @@ class LineList(ScrollView, Generic[T], can_focus=True):
             self.scroll_to(y=self.index, animate=False)
         elif self.index >= first + seen:
             self.scroll_to(y=self.index - seen + 1, animate=False)
+
+    def _refresh_changed(self) -> None:
+        """Has those lines drawn that say something else than they did: to draw one costs ten times to compare it."""
+        width, height = self.size
+        for y in range(self._top, height):
+            if self._changed(y, width):
+                self.refresh(Region(0, y, width, 1))
+
+    def _changed(self, y: int, width: int) -> bool:
+        """Failure policy: open. A row that cannot be read is drawn again, and says so then."""
+        try:
+            return self._told(y, width) != self._drawn.get(y)
+        except Exception:  # noqa: BLE001 - whatever a row raises is told by `render_line`
+            return True
 
     def on_resize(self, event: events.Resize) -> None:
         """The width is the list's own."""
@@ -221,21 +266,28 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         if y < self._top:
             style = plain + self.get_component_rich_style("line-list--header", partial=True)
             return self._strip([(column.title, "") for column in self._shown(width)], width, style)
+        told = self._drawn[y] = self._told(y, width)
+        if told.cells is None:
+            style = plain + self.get_component_rich_style("line-list--dim", partial=True)
+            return Strip([Segment(set_cell_size(told.head, width), style)], width)
+        style = plain
+        for name in told.styles:
+            style += self.get_component_rich_style(name, partial=True)
+        return self._strip(told.cells, width, style, told.head)
+
+    def _told(self, y: int, width: int) -> _Told:
+        """What the line says, and how."""
         index = y - self._top + round(self.scroll_offset.y)
         if index >= len(self.rows):
-            text = f" {self.empty}" if not self.rows and y == self._top else ""
-            style = plain + self.get_component_rich_style("line-list--dim", partial=True)
-            return Strip([Segment(set_cell_size(harmless(text), width), style)], width)
+            return _Told(harmless(f" {self.empty}" if not self.rows and y == self._top else ""), None, ())
         row = self.rows[index]
-        style = plain
-        if self._key(row) in self.marked:
-            style += self.get_component_rich_style("line-list--marked", partial=True)
+        marked = self._key(row) in self.marked
         under_cursor = self._cursor and index == self.index
+        styles = ["line-list--marked"] if marked else []
         if under_cursor and self.has_focus:
-            style += self.get_component_rich_style("line-list--cursor", partial=True)
-        cells = [_cell(column.cell(row)) for column in self._shown(width)]
-        head = "◆" if self._key(row) in self.marked else "▶" if under_cursor else " "
-        return self._strip(cells, width, style, head)
+            styles.append("line-list--cursor")
+        head = "◆" if marked else "▶" if under_cursor else " "
+        return _Told(head, tuple(_cell(column.cell(row)) for column in self._shown(width)), tuple(styles))
 
     def _strip(self, cells: Sequence[tuple[str, str]], width: int, style: Style, head: str = " ") -> Strip:
         shown = self._shown(width)
