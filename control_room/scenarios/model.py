@@ -70,6 +70,8 @@ class Load(_Strict):
     """Payments a second, whether or not answers come."""
     failure_rate: Annotated[float, Field(ge=0, le=0.95)] = 0.2
     """Share of the merchant's answers that fail."""
+    gives_way: bool = False
+    """Whether it slows down while it is ahead of the steps: many of them then have their load on a slow machine too."""
 
 
 class Step(_Strict):

@@ -22,7 +22,7 @@ from control_room.runs.begin import begin_run
 from control_room.runs.behaviour import failure_rate
 from control_room.runs.prove import prove
 from control_room.runs.recording import Recording
-from control_room.scenarios import conditions, targets
+from control_room.scenarios import conditions, pace, targets
 from control_room.scenarios.model import Scenario, Step
 from control_room.scenarios.needs import lacking
 from control_room.scenarios.progress import StepEvent, StepState
@@ -164,6 +164,8 @@ class _Stage:
     on_step: OnStep
     _others: frozenset[int] = frozenset()
     """Numbers of the faults that were open before the first step."""
+    _pace: float = 1.0
+    """Of the load's rate, where it gives way."""
 
     def __post_init__(self) -> None:
         """Remembers what is open already."""
@@ -196,6 +198,7 @@ class _Stage:
 
     def until_sent(self) -> None:
         """Until the load has been sent and answered."""
+        self._give_way(1.0)
         while self.replay.running:
             self.on_look(self.follower.sample())
             time.sleep(_LOOK_S)
@@ -213,11 +216,23 @@ class _Stage:
         if step.after is not None:
             self._until(lambda _: time.monotonic() - before_s >= step.after, step.after + 60, "the time to come")  # type: ignore[operator]  # checked just above
         elif step.at is not None:
+            self._give_way(step.at)
             wanted = step.at * self.scenario.load.payments
             condition = conditions.parse(f"accepted >= {round(wanted)}")
             self._until_holds(condition, step.within + self.scenario.load.payments / self.scenario.load.rate)
         elif step.when is not None:
             self._until_holds(conditions.parse(step.when), step.within)
+
+    def _give_way(self, at: float) -> None:
+        """Slows the load down by how far it is ahead of the step that is to come at this share of it."""
+        load = self.scenario.load
+        if not load.gives_way or not self.replay.running:
+            return
+        ahead = self.follower.sample().accepted / load.payments - at
+        wanted = pace.pace(ahead)
+        if abs(wanted - self._pace) > pace.STEP:
+            self._pace = wanted
+            self.replay.change_rate(load.rate * wanted)
 
     def _do(self, step: Step) -> None:
         if step.fault is not None:

@@ -14,8 +14,9 @@ from control_room.stack.links.names import LINKS
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS
 from services.common.crash import POINTS
 
-_PER_FAULT_S: Final = 12.0
-"""Of load for each fault: to come, to be seen, to be undone and to be got over."""
+_PER_FAULT_S: Final = 16.0
+"""Of load for each fault: to come, to be seen, to be undone and to be got over takes some 12 s of two busy cores, and
+not all of the load has faults. Where a machine needs longer, the load gives way."""
 _LOADED: Final = 0.8
 """Share of the load over which the faults are spread: a crash point that comes when all is sent is never reached."""
 _BROKEN_S: Final = (0.5, 5.0)
@@ -73,7 +74,7 @@ def storm(
         {
             "name": f"storm-{seed}",
             "proves": f"{faults} faults in an order that nobody chose lose nothing (seed {seed}).",
-            "load": {"payments": payments, "rate": rate_per_s, "failure_rate": failure_rate},
+            "load": {"payments": payments, "rate": rate_per_s, "failure_rate": failure_rate, "gives_way": True},
             "steps": steps,
             "deadline": 600,
         }

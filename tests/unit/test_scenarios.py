@@ -8,7 +8,7 @@ import pytest
 import scenarios
 from control_room.chaos.catalogue import CATALOGUE, make
 from control_room.chaos.merchant_fields import MODES
-from control_room.scenarios import conditions, matrix, storm
+from control_room.scenarios import conditions, matrix, pace, storm
 from control_room.scenarios.model import Scenario, ScenarioError, find, load, schema, shipped
 from control_room.scenarios.needs import lacking, needs_of, needs_of_all
 from control_room.scenarios.result import Measures, ScenarioResult, StepOutcome
@@ -178,6 +178,13 @@ def test_the_faults_of_a_storm_lie_where_there_is_load_left_to_reach_them(faults
     assert moments == sorted(moments)
     assert moments[-1] <= 0.8
     assert faults < 8 or moments[-1] > 0.6, "and they are spread over it"
+
+
+def test_a_load_gives_way_where_it_is_ahead_of_its_steps_and_never_stops():
+    assert pace.pace(-0.2) == pace.pace(0) == 1.0
+    assert pace.pace(0.05) == pytest.approx(0.5)
+    assert pace.pace(0.075) == pytest.approx(0.25)
+    assert pace.pace(0.9) == pace.LEAST > 0
 
 
 def test_everything_that_a_storm_draws_can_be_made():
