@@ -34,6 +34,7 @@ POINTLESS: Final = frozenset(
         "freeze_drawing",
         "log_follow",
         "follow",
+        "list_mark",
     }
 )
 """Commands that change nothing, and serve nothing but what cannot be done in a record."""

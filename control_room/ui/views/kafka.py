@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 
@@ -16,6 +17,18 @@ from control_room.ui.widgets.spark import spark
 
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.tracking.kafka_view import KafkaStatus, PartitionStatus
+
+LOW: Final = 32
+"""Lines of a terminal below which the rates stand beside each other: else they would not be seen."""
+
+_WAITING: Final = {
+    "in_flight": "in flight",
+    "retrying": "retrying",
+    "parked": "parked",
+    "requeuing": "re-queuing",
+    "unrecorded": "unrecorded",
+}
+"""What the dispatcher holds, by its own names."""
 
 
 class KafkaView(View):
@@ -55,7 +68,7 @@ class KafkaView(View):
         partitions.border_subtitle = "done ahead: complete records beyond a gap, from the commit's bitmap"
         partitions.show(part.value.partitions if part.value else ())
         self.query_one("#group", Block).say(*_group(snapshot))
-        self.query_one("#rates", Block).say(*_rates(snapshot))
+        self.query_one("#rates", Block).say(*_rates(snapshot, low=self.app.size.height < LOW))
 
 
 def _block(name: str, title: str) -> Block:
@@ -106,20 +119,24 @@ def _figure(value: int | None) -> str:
 
 
 def _group(snapshot: Snapshot) -> Pieces:
-    told, members = snapshot.dispatcher.value, _members(snapshot.kafka.value)
+    told, kafka = snapshot.dispatcher.value, snapshot.kafka.value
+    pieces = _members(kafka)
     if told is None:
-        return [*members, (stale(snapshot.dispatcher) or "looking", "$text-muted")]
-    assigned = ", ".join(f"p{number}" for number in told.get("assigned") or ()) or "nothing"
-    words = f"the dispatcher says: it has {assigned}, phase {harmless(told.get('phase'), 20)}"
-    words += f"\n{told.get('in_flight')} in flight · {told.get('retrying')} retrying · {told.get('parked')} parked"
-    words += f" · {told.get('requeuing')} re-queuing · {told.get('unrecorded')} unrecorded"
-    pieces: Pieces = [*members, (words, "")]
+        return [*pieces, (stale(snapshot.dispatcher) or "looking", "$text-muted")]
+    words = (
+        f"phase {harmless(told.get('phase'), 20)} · {told.get('in_flight')} in flight · {told.get('retrying')} retrying"
+    )
+    words += (
+        f" · {told.get('parked')} parked · {told.get('requeuing')} re-queuing · {told.get('unrecorded')} unrecorded"
+    )
+    pieces.append((words, ""))
+    own = sorted(told.get("assigned") or ())
+    if kafka is None or own != sorted(number for each in kafka.members for number in each.partitions):
+        pieces.append((f"\nthe dispatcher says that it has {_held(own)}", "$text-warning"))
     if told.get("paused"):
         until_s = told.get("paused_until")
         left = f" for {max(0.0, until_s - snapshot.taken_at_s):.0f} s more" if isinstance(until_s, int | float) else ""
-        pieces.append(
-            (f"\nPAUSED{left}: the merchant fails; probes go on, the first success ends it", "bold $text-warning")
-        )
+        pieces.append((f"\nPAUSED{left}: the merchant fails; the first success ends it", "bold $text-warning"))
     if snapshot.dispatcher.error:
         pieces.append((f"\n{stale(snapshot.dispatcher)}", "bold $text-warning"))
     return pieces
@@ -129,27 +146,30 @@ def _members(kafka: KafkaStatus | None) -> Pieces:
     """The group in Kafka's own words; a name that a client gave itself is somebody else's text."""
     if kafka is None:
         return []
+    group = harmless(kafka.group, 30)
     if not kafka.group_state:
-        return [(f"{harmless(kafka.group, 40)}: Kafka does not tell its members now\n", "$text-warning")]
-    calm = kafka.group_state == "Stable"
-    count = f"{len(kafka.members)} member{'s' * (len(kafka.members) != 1)}"
-    pieces: Pieces = [
-        (f"{harmless(kafka.group, 40)}: {harmless(kafka.group_state, 30)}, {count}\n", "" if calm else "$text-warning")
-    ]
-    for each in kafka.members:
-        held = ", ".join(f"p{number}" for number in each.partitions) or "nothing"
-        words = f"{harmless(each.name, 30)} ({harmless(each.client_id, 20)} at {harmless(each.host, 30)}) has {held}\n"
-        pieces.append((f"  {words}", ""))
-    return pieces
+        return [(f"{group}: Kafka does not tell its members now\n", "$text-warning")]
+    style = "" if kafka.group_state == "Stable" else "$text-warning"
+    members = [f"{harmless(each.name, 24)} has {_held(each.partitions)}" for each in kafka.members]
+    words = f"{group}: {harmless(kafka.group_state, 20)}, {len(members)} member{'s' * (len(members) != 1)}"
+    if len(members) == 1:
+        return [(f"{words}: {members[0]}\n", style)]
+    return [(f"{words}\n", style), *((f"  {each}\n", "") for each in members)]
 
 
-def _rates(snapshot: Snapshot) -> Pieces:
+def _held(partitions: Sequence[int]) -> str:
+    return ", ".join(f"p{number}" for number in partitions) or "nothing"
+
+
+def _rates(snapshot: Snapshot, *, low: bool) -> Pieces:
+    """One below the other; beside each other where the terminal is `low`."""
     pieces: Pieces = []
     for name in ("produced", "consumed"):
         series: tuple[float, ...] = getattr(snapshot.pace, name)
+        end = "   " if low else "\n"
         pieces += [
             (f"{name:<10}", ""),
             (f"{series[-1] if series else 0:>7.0f} ", "bold"),
-            (f"{spark(series, 50)}{chr(10) * (name == 'produced')}", "$text-accent"),
+            (f"{spark(series, 18 if low else 50)}{end if name == 'produced' else ''}", "$text-accent"),
         ]
     return pieces
