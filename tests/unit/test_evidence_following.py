@@ -204,7 +204,8 @@ def test_gathered_evidence_copies_the_runs_lines_untouched(history, endpoints, l
     gathered = gather(endpoints, folder, patience_s=0)
     assert (folder / "ledger.jsonl").read_bytes() == b"".join(ledger.lines[5:])
     assert gathered.ledger_lines == 10
-    assert [gap.split()[0] for gap in gathered.gaps] == ["stores.jsonl", "attempts.jsonl", "crosscheck.jsonl"]
+    silent = ["stores.jsonl", "attempts.jsonl", "redeliveries.jsonl", "crosscheck.jsonl"]
+    assert [gap.split()[0] for gap in gathered.gaps] == silent
     assert check(folder).outcome is Outcome.PROVEN
 
 
