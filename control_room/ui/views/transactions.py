@@ -278,6 +278,8 @@ class TransactionsView(View):
         place.say(("\n".join(shortened(lines, height)), ""))
 
     def _told(self, story: Any) -> None:
+        if not self.query("#story"):
+            return  # leaving already
         if story is not None and story.transaction_id == self._story_for:
             self._story = story
             self._draw_story(self.query_one("#transactions-list", LineList).current)
