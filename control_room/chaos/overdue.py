@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -19,6 +19,9 @@ from control_room.chaos.observe import same_process
 from control_room.chaos.open_faults import OpenFault, open_faults
 from control_room.stack.runtime import Runtime
 
+LATE_S: Final = 30.0
+"""How long after a fault's time a living injector may still be at healing it: a broker that starts takes seconds."""
+
 
 def injector() -> dict[str, Any]:
     """This process, as a journal line names who will heal a fault."""
@@ -26,11 +29,12 @@ def injector() -> dict[str, Any]:
 
 
 def is_overdue(fault: OpenFault, now_s: float) -> bool:
-    """Whether its time is over (`now_s`, Unix), or its injector has ended without healing it."""
-    if fault.until_s is not None and fault.until_s <= now_s:
-        return True
+    """Whether its time is over (`now_s`, Unix) and nobody is at it, or its injector has ended without healing it."""
     who: Mapping[str, Any] | None = fault.injector
-    return who is not None and same_process(who["pid"], who["started_at"]) is None
+    lives = who is not None and same_process(who["pid"], who["started_at"]) is not None
+    if fault.until_s is not None and fault.until_s <= now_s:
+        return not lives or now_s - fault.until_s > LATE_S
+    return who is not None and not lives
 
 
 def heal_overdue(runtime: Runtime, journals: Sequence[Path]) -> list[HealRecord]:

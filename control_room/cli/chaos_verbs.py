@@ -174,13 +174,12 @@ _POINTS_HELP = "\b\n" + "\n".join(f"{name:30} {point.where}" for name, point in 
 
 @chaos.command(CrashPoint.name, help=f"{CrashPoint.summary[0].upper()}{CrashPoint.summary[1:]}.\n\n{_POINTS_HELP}")
 @click.argument("point", type=click.Choice(tuple(POINTS)), metavar="POINT")
-@click.argument("member", required=False, type=click.Choice(CrashPoint.targets), metavar="[MEMBER]")
+@click.argument("members", nargs=-1, type=click.Choice(CrashPoint.targets), metavar="[MEMBER]...")
 @click.option("--within", type=DURATION, default=WITHIN_S, help="How long to wait until the point is reached.")
 @_fault_options
-def crash_point(point: str, member: str | None, within: float, **options: Any) -> None:
+def crash_point(point: str, members: tuple[str, ...], within: float, **options: Any) -> None:
     """Its help is the fault's own summary, and the points."""
-    target = member or members_of(point)[0]
-    _apply(CrashPoint.name, (target,), params={"point": point, "within": within}, **options)
+    _apply(CrashPoint.name, members or members_of(point)[:1], params={"point": point, "within": within}, **options)
 
 
 @chaos.command(ClockStep.name, help=f"{ClockStep.summary[0].upper()}{ClockStep.summary[1:]}.")

@@ -78,16 +78,22 @@ def events(
 @stack_options
 @json_option
 def event(transaction_id: str, state: Path | None, runtime_name: str | None, as_json: bool) -> None:
-    """The whole story of one transaction. ID is a transaction id or its first characters, at least 4."""
+    """The whole story of one transaction, its payload and its signed headers.
+
+    ID is a transaction id or its first characters, at least 4.
+    """
     from control_room.tracking.timeline import timeline
     from control_room.tracking.timeline_text import render
     from control_room.tracking.transactions import TransactionLookupError, find_transaction
+    from control_room.tracking.webhook import render_webhook
+    from services.common.signing import Secrets
 
     try:
         with explained():
-            endpoints = runtime_of(state, runtime_name).endpoints()
+            runtime = runtime_of(state, runtime_name)
+            endpoints, secrets = runtime.endpoints(), Secrets.parse(runtime.secret())
             found = find_transaction(endpoints.postgres_conninfo, transaction_id)
-            story = timeline(endpoints, found.transaction_id, resolve_state_dir(state) / "faults.jsonl")
+            story = timeline(endpoints, found.transaction_id, resolve_state_dir(state) / "faults.jsonl", secrets)
     except ValueError as error:
         raise Stop(str(error), USAGE) from error
     except TransactionLookupError as error:
@@ -95,5 +101,5 @@ def event(transaction_id: str, state: Path | None, runtime_name: str | None, as_
     if as_json:
         print_json(story.to_json())
     else:
-        for line in render(story):
+        for line in [*render(story), *(render_webhook(story.webhook) if story.webhook else ())]:
             click.echo(line)

@@ -50,9 +50,10 @@ async def open_loop(
 
     try:
         for payment in stream:
-            due_s = began_s + schedule.due_s(payment)
-            if not await _wait_until(due_s, stop):
+            schedule.due_s(payment)
+            if not await _wait_until_due(began_s, schedule, stop):
                 break
+            due_s = began_s + schedule.latest_s
             await free.acquire()
             if stop.is_set():
                 break
@@ -68,10 +69,10 @@ async def open_loop(
         raise failed[0]
 
 
-async def _wait_until(due_s: float, stop: asyncio.Event) -> bool:
-    """Whether `due_s` came before the end was asked for."""
+async def _wait_until_due(began_s: float, schedule: Schedule, stop: asyncio.Event) -> bool:
+    """Whether the payment was due before the end was asked for. When it is due may change meanwhile."""
     while not stop.is_set():
-        wait_s = due_s - time.monotonic()
+        wait_s = began_s + schedule.latest_s - time.monotonic()
         if wait_s <= 0:
             return True
         # Slices of sleep cost a third of waiting for the event with a time-out, and a stop may be noticed a bit late.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -28,7 +28,7 @@ from control_room.replay.options import ReplayOptions
 from control_room.replay.payments import Payment, RejectedRow, payments
 from control_room.replay.progress import OnProgress, ReplaySummary, Tally
 from control_room.replay.run_folder import RejectedRows, RunFolder, create_run
-from control_room.replay.schedule import FixedRate, schedule_for
+from control_room.replay.schedule import FileTime, FixedRate, schedule_for
 from control_room.replay.sender import Sender
 from control_room.replay.source import CsvSource
 from control_room.replay.survey import refuse_bad_rows
@@ -100,9 +100,18 @@ class Replay:
         """Goes on at another rate, from any thread. Raises OptionsError where the replay has none."""
         if not isinstance(self._schedule, FixedRate):
             raise OptionsError("only a replay with a rate can change it")
+        self._on_loop(self._schedule.change, rate_per_s)
+
+    def change_speed(self, speed: float) -> None:
+        """Goes on so many times faster than the file, from any thread. Raises OptionsError where it has no speed."""
+        if not isinstance(self._schedule, FileTime):
+            raise OptionsError("only a replay in the file's own time can change its speed")
+        self._on_loop(self._schedule.change, speed)
+
+    def _on_loop(self, change: Callable[[float], None], value: float) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop ended meanwhile, and the replay with it
-                self._loop.call_soon_threadsafe(self._schedule.change, rate_per_s)
+                self._loop.call_soon_threadsafe(change, value)
 
     async def run(self) -> ReplaySummary:
         """Sends everything and returns when it is answered, given up, or `stop` was called.

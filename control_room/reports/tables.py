@@ -67,6 +67,7 @@ ATTEMPT_COLUMNS: Final = (
     Column("partition", int),
     Column("offset", int),
     Column("next", float),
+    Column("red", int),
 )
 """Those of attempts.jsonl, without its chain."""
 

@@ -41,6 +41,10 @@ class BackgroundReplay:
         """See `Replay.change_rate`."""
         self._replay.change_rate(rate_per_s)
 
+    def change_speed(self, speed: float) -> None:
+        """See `Replay.change_speed`."""
+        self._replay.change_speed(speed)
+
     def summary(self) -> Progress:
         """What it did, once it ended. Raises what ended it where that was an error."""
         self._thread.join()

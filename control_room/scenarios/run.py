@@ -25,6 +25,7 @@ from control_room.runs.recording import Recording
 from control_room.scenarios import conditions, targets
 from control_room.scenarios.model import Scenario, Step
 from control_room.scenarios.needs import lacking
+from control_room.scenarios.progress import StepEvent, StepState
 from control_room.scenarios.result import (
     UNAVAILABLE,
     Result,
@@ -44,6 +45,7 @@ _LOOK_S: Final = 0.1
 
 Narrate = Callable[[str], None]
 OnLook = Callable[[Arithmetic], None]
+OnStep = Callable[[StepEvent], None]
 
 
 class _StepFailedError(Exception):
@@ -59,11 +61,13 @@ def run_scenario(
     seed: int | None = None,
     narrate: Narrate = lambda _: None,
     on_look: OnLook = lambda _: None,
+    on_step: OnStep = lambda _: None,
     snapshots: Callable[[], Snapshot] | None = None,
 ) -> Result:
     """Runs `scenario` against a stack that is up, to its verdict. Whatever happens, its faults are healed.
 
-    The run is recorded; `snapshots`: as for Recording.
+    The run is recorded; `snapshots`: as for Recording. `on_step` is told when a step begins and ends, the closing
+    (see `progress`) among them.
 
     One with a fault that is not available here, or on another stack than it needs, is not begun: no payment is sent for
     a proof that cannot be had.
@@ -90,10 +94,11 @@ def run_scenario(
     ):
         journals = journal_paths(state_dir, [folder.path])
         replay = BackgroundReplay(runtime, folder)
-        stage = _Stage(runtime, scenario, journals, follower, replay, Random(chosen), narrate, on_look)  # noqa: S311
+        stage = _Stage(runtime, scenario, journals, follower, replay, Random(chosen), narrate, on_look, on_step)  # noqa: S311
         try:
             replay.start()
             outcomes = stage.play()
+            stage.tell(len(scenario.steps), StepState.RUNNING)
             stage.until_sent()
             summary = replay.summary()
         finally:
@@ -109,6 +114,8 @@ def run_scenario(
             follower=follower,
             recording=recording,
         )
+    green = verdict.exit_code == 0
+    stage.tell(len(scenario.steps), StepState.DONE if green else StepState.FAILED, "; ".join(verdict.reasons))
     return ScenarioResult(scenario, chosen, folder.path, verdict, outcomes, measured(verdict, summary))
 
 
@@ -154,6 +161,7 @@ class _Stage:
     random: Random
     narrate: Narrate
     on_look: OnLook
+    on_step: OnStep
     _others: frozenset[int] = frozenset()
     """Numbers of the faults that were open before the first step."""
 
@@ -165,19 +173,26 @@ class _Stage:
         """Every step that came to pass, and the one that did not."""
         outcomes: list[StepOutcome] = []
         before_s = time.monotonic()
-        for step in self.scenario.steps:
+        for number, step in enumerate(self.scenario.steps):
             words = step.describe()
+            self.tell(number, StepState.RUNNING)
             try:
                 self._wait(step, before_s)
                 self._do(step)
             except (_StepFailedError, FaultError, StackError) as error:
                 outcomes.append(StepOutcome(words, False, str(error)))
+                self.tell(number, StepState.FAILED, str(error))
                 self.narrate(f"✗ {words}: {error}")
                 return outcomes
             before_s = time.monotonic()
             outcomes.append(StepOutcome(words, True))
+            self.tell(number, StepState.DONE)
             self.narrate(f"✓ {words}")
         return outcomes
+
+    def tell(self, number: int, state: StepState, why: str = "") -> None:
+        """Tells whoever looks on how a step stands."""
+        self.on_step(StepEvent(number, state, time.time(), why))
 
     def until_sent(self) -> None:
         """Until the load has been sent and answered."""

@@ -48,7 +48,7 @@ class Assurance:
     """Known to be lost; None where nobody has judged."""
     unaccounted: int | None = None
     duplicated: int | None = None
-    """Known at the end of a run only."""
+    """Payments of the run that arrived more than once; None where nobody counted."""
     oldest_s: float | None = None
     """Age of the oldest undelivered payment; None where none waits, or nobody could tell."""
     evidence_age_s: float | None = None
@@ -111,7 +111,8 @@ def _running(standing: RunStanding, total: Arithmetic, snapshot: Snapshot) -> As
         sentence = ", ".join([sentence, *quiet])
     line = Arithmetic.line(total).split(";")[0]
     subject = f"run {standing.summary.run_id}"
-    return Assurance(word, sentence, subject, line, None, total.unaccounted, None, oldest_s, age_s)
+    twice = standing.duplicated
+    return Assurance(word, sentence, subject, line, None, total.unaccounted, twice, oldest_s, age_s)
 
 
 def _whole(snapshot: Snapshot) -> Assurance:

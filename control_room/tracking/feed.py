@@ -65,7 +65,8 @@ class TransactionFeed:
             first = self._since_s is None
             ids = self._ids(connection)
             fresh = [each for each in ids if not self.held.knows(each)]
-            changed = self._bring(connection, [*fresh, *self._next_open({each.replace("-", "") for each in fresh})])
+            again = self._next_open({each.replace("-", "") for each in fresh}) + self._redelivered(connection)
+            changed = self._bring(connection, [*fresh, *dict.fromkeys(again)])
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
@@ -111,6 +112,12 @@ class TransactionFeed:
             if self.held.is_open(each) and each not in without:
                 chosen.append(each)
         return chosen
+
+    def _redelivered(self, connection: psycopg.Connection[Any]) -> list[str]:
+        """Dead-lettered ones that are being redelivered: open again, though nobody would look at them."""
+        found = [each for (each,) in connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})]
+        self.held.recall([each for each in found if not self.held.knows(each)])
+        return found
 
     def _bring(self, connection: psycopg.Connection[Any], ids: list[str]) -> list[TransactionRow]:
         """Reads these rows; those that are new or changed."""

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from control_room.stack.runtime import Endpoints
+from control_room.tracking.group_members import Coordinator, Group, GroupMember, describe_group, find_coordinator
 from control_room.tracking.group_offsets import GroupOffsets
 from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
@@ -63,6 +64,10 @@ class KafkaStatus:
     group: str
     notes: tuple[str, ...] = ()
     """What could not be read, in sentences."""
+    group_state: str = ""
+    """In Kafka's words, such as `Stable`; empty where nobody could tell."""
+    members: tuple[GroupMember, ...] = ()
+    """Of the group, as its coordinator tells them."""
 
     @property
     def lag(self) -> int | None:
@@ -85,6 +90,7 @@ class KafkaReader:
         self._settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=self._topic)
         self._admin: AdminClient | None = None
         self._offsets = GroupOffsets(self._settings, "control-room", self._group)
+        self._coordinator: Coordinator | None = None
         self._lock = threading.Lock()
 
     def read(self) -> KafkaStatus:
@@ -104,12 +110,7 @@ class KafkaReader:
 
     def group_coordinator(self) -> int:
         """The broker that holds the dispatcher's group. Raises SourceError where Kafka does not tell."""
-        with self._lock:
-            try:
-                asked = self._client().describe_consumer_groups([self._group], request_timeout=METADATA_TIMEOUT_S)
-                return int(asked[self._group].result(METADATA_TIMEOUT_S).coordinator.id)
-            except (KafkaException, FutureTimeout) as error:
-                raise SourceError(f"the coordinator of {self._group} is not known: {error}") from error
+        return find_coordinator(listening(self._bootstrap), self._group, METADATA_TIMEOUT_S).node_id
 
     def _read(self, open_brokers: list[tuple[str, int]]) -> KafkaStatus:
         admin = self._client()
@@ -122,6 +123,7 @@ class KafkaReader:
         asked = self._ask(admin, sorted(found)) if found else None
         controller = _controller(open_brokers, notes)
         commits = {} if asked is None else self._commits(sorted(found), asked.until_s, notes)
+        group = self._group_now(open_brokers, notes)
         ends, min_in_sync = ({}, None) if asked is None else asked.told(notes)
         committed = {number: commit.offset for number, commit in commits.items()}
         partitions = tuple(
@@ -146,6 +148,8 @@ class KafkaReader:
             partitions,
             self._group,
             tuple(notes),
+            group.state,
+            group.members,
         )
 
     def _ask(self, admin: AdminClient, numbers: list[int]) -> _Asked:
@@ -169,6 +173,17 @@ class KafkaReader:
             notes.append(f"the offsets of the dispatcher's group: {error.args[0].str()}")
             return {}
         return {each.partition: _commit(each) for each in told}
+
+    def _group_now(self, brokers: list[tuple[str, int]], notes: list[str]) -> Group:
+        """Failure policy: open, as for the others. A coordinator that tells nothing is looked for anew."""
+        try:
+            if self._coordinator is None:
+                self._coordinator = find_coordinator(brokers, self._group, CONNECT_TIMEOUT_S)
+            return describe_group(self._coordinator, self._group, self._topic, CONNECT_TIMEOUT_S)
+        except SourceError as error:
+            self._coordinator = None
+            notes.append(f"the group's members: {error}")
+            return Group("", ())
 
     def _client(self) -> AdminClient:
         if self._admin is None:

@@ -1,7 +1,8 @@
-"""One question of Kafka's wire protocol that the client library does not offer: who leads the controller quorum.
+"""Questions of Kafka's wire protocol that the client library does not offer, or not safely (`group_members`).
 
-Under KRaft the `controller id` in a metadata answer names any living broker (KIP-500); the leader of the quorum is told
-by DescribeQuorum (API key 55, https://kafka.apache.org/protocol#The_Messages_DescribeQuorum).
+Here: who leads the controller quorum. Under KRaft the `controller id` in a metadata answer names any living broker
+(KIP-500); the leader of the quorum is told by DescribeQuorum (API key 55,
+https://kafka.apache.org/protocol#The_Messages_DescribeQuorum).
 """
 
 from __future__ import annotations
@@ -23,25 +24,32 @@ def quorum_leader(host: str, port: int, timeout_s: float) -> int:
     Raises:
         SourceError: no answer in time, or the quorum has no leader.
     """
+    answer = answer_to(_request(), host, port, timeout_s, "the quorum")
+    try:
+        return _leader(answer)
+    except (struct.error, IndexError) as error:
+        raise SourceError("the broker's answer about the quorum is unreadable") from error
+
+
+def answer_to(request: bytes, host: str, port: int, timeout_s: float, what: str) -> bytes:
+    """A broker's answer to one request, both without their length. Raises SourceError, which names `what`."""
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.settimeout(timeout_s)
-            connection.sendall(_request())
+            connection.sendall(struct.pack(">i", len(request)) + request)
             size = struct.unpack(">i", _exactly(connection, 4))[0]
             if not 8 < size <= _MAX_ANSWER_BYTES:
-                raise SourceError("the broker's answer about the quorum is unreadable")
-            return _leader(_exactly(connection, size))
+                raise SourceError(f"the broker's answer about {what} is unreadable")
+            return _exactly(connection, size)
     except OSError as error:
-        raise SourceError(f"no answer about the quorum from {host}:{port}") from error
-    except (struct.error, IndexError) as error:
-        raise SourceError("the broker's answer about the quorum is unreadable") from error
+        raise SourceError(f"no answer about {what} from {host}:{port}") from error
 
 
 def _request() -> bytes:
     header = struct.pack(">hhih", _DESCRIBE_QUORUM, 0, 1, -1) + b"\x00"
     topic = bytes([len(_METADATA_TOPIC) + 1]) + _METADATA_TOPIC + b"\x02" + struct.pack(">i", 0) + b"\x00" + b"\x00"
     body = b"\x02" + topic + b"\x00"
-    return struct.pack(">i", len(header) + len(body)) + header + body
+    return header + body
 
 
 def _leader(answer: bytes) -> int:

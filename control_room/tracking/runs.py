@@ -50,6 +50,8 @@ class RunStanding:
     """None before the first look."""
     unaccounted_for_s: float = 0.0
     """How long something has been unaccounted for; 0 where nothing is."""
+    duplicated: int | None = None
+    """Payments of the run that the merchant has acknowledged more than once so far; None where nobody counted."""
 
 
 class RunsReader:
@@ -98,7 +100,8 @@ class RunReader:
             self._since_s = None
         elif self._since_s is None:
             self._since_s = now_s
-        return RunStanding(newest, arithmetic, 0.0 if self._since_s is None else now_s - self._since_s)
+        since_s = now_s if self._since_s is None else self._since_s
+        return RunStanding(newest, arithmetic, now_s - since_s, self._follower.standing.duplicated)
 
     def close(self) -> None:
         """Ends following."""

@@ -18,7 +18,9 @@ from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
 from control_room.tracking.text import amount_text
 from control_room.tracking.transactions import TransactionRow, UnknownTransactionError, find_transaction
+from control_room.tracking.webhook import Webhook, webhook_of
 from services.common.chain import ChainError, read_chain
+from services.common.signing import Secrets
 
 _ANSWER_WORDS: Final = {0: "connection reset", -1: "held back until the caller gave up"}
 """What the ledger's statuses that are not HTTP's mean."""
@@ -32,6 +34,7 @@ ORDER: Final = (
     "delivered",
     "requeued",
     "dead",
+    "redelivery",
     "fault",
     "waiting",
 )
@@ -45,8 +48,8 @@ class TimelineEvent:
     at_s: float
     """Unix time."""
     kind: str
-    """One of `accepted published attempt requeued delivered dead ledger fault waiting`; from the files of a run also
-    `sent` and `answered`, the client's side."""
+    """One of `accepted published attempt requeued delivered dead redelivery ledger fault waiting`; from the files of a
+    run also `sent` and `answered`, the client's side."""
     who: str
     """The member that did it."""
     what: str
@@ -67,6 +70,8 @@ class Timeline:
     events: tuple[TimelineEvent, ...]
     notes: tuple[str, ...]
     """What could not be read, or only in part, in sentences."""
+    webhook: Webhook | None = None
+    """What the merchant gets; None where Postgres did not tell, and for a run that is over."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types."""
@@ -75,6 +80,7 @@ class Timeline:
             "transaction": self.row and self.row.to_json(),
             "events": [asdict(event) for event in self.events],
             "notes": list(self.notes),
+            "webhook": self.webhook and self.webhook.to_json(),
         }
 
 
@@ -92,6 +98,8 @@ class Attempt:
     partition: int
     offset: int
     next_due_at_s: float | None
+    redelivery: int | None = None
+    """The number of the redelivery that it belongs to."""
 
     @property
     def ended_at_s(self) -> float:
@@ -99,13 +107,43 @@ class Attempt:
         return self.started_at_s + self.duration_ms / 1000
 
 
-def timeline(endpoints: Endpoints, transaction_id: str, journal: Path | None = None) -> Timeline:
+@dataclass(frozen=True, slots=True)
+class Redelivery:
+    """One that an operator asked for. Times are Unix seconds."""
+
+    number: int
+    asked_at_s: float
+    reason: str
+    state_before: str
+    published_at_s: float | None
+    published_by: str | None
+    partition: int | None
+    offset: int | None
+    ended_at_s: float | None
+    ended_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What Postgres holds beside the row."""
+
+    attempts: list[Attempt]
+    redeliveries: list[Redelivery]
+    claim: tuple[str | None, float | None]
+    """Who holds the outbox row, until when."""
+    body: bytes
+
+
+def timeline(
+    endpoints: Endpoints, transaction_id: str, journal: Path | None = None, secrets: Secrets | None = None
+) -> Timeline:
     """The story of `transaction_id` (an id in full, or a unique beginning of one while Postgres answers).
 
     Args:
         endpoints: where Postgres and the merchant answer.
         transaction_id: which one.
         journal: a fault journal; faults that fell into the story are told with it.
+        secrets: what the stack signs with, to show the signatures of what was sent.
 
     Raises:
         UnknownTransactionError, AmbiguousIdError, ValueError: as `find_transaction`.
@@ -115,39 +153,52 @@ def timeline(endpoints: Endpoints, transaction_id: str, journal: Path | None = N
     """
     notes: list[str] = []
     row: TransactionRow | None = None
-    attempts: list[Attempt] = []
+    found = _Records([], [], (None, None), b"")
     events: list[TimelineEvent] = []
     try:
         row = find_transaction(endpoints.postgres_conninfo, transaction_id)
         transaction_id = row.transaction_id
-        attempts, claim = _records(endpoints.postgres_conninfo, transaction_id)
-        events = pipeline_events(row, attempts, claim)
+        found = _records(endpoints.postgres_conninfo, transaction_id)
+        events = pipeline_events(row, found.attempts, found.claim, found.redeliveries)
     except SourceError as error:
         notes.append(f"Postgres tells nothing: {error}")
-    events += _ledger_events(endpoints.merchant_url, transaction_id, row, attempts, notes)
+    end_s = _end_s(row, found)
+    ledger = _ledger_events(endpoints.merchant_url, transaction_id, row, found.attempts, end_s, notes)
+    events += ledger
     if journal is not None and events:
-        events += fault_events(journal, min(event.at_s for event in events), _end_s(row, attempts), notes)
+        events += fault_events(journal, min(event.at_s for event in events), end_s, notes)
     events.sort(key=lambda event: (event.at_s, ORDER.index(event.kind)))
-    return Timeline(transaction_id, row, tuple(with_gaps(events)), tuple(notes))
+    webhook = None
+    if found.body:
+        facts = [event.facts for event in ledger]
+        webhook = webhook_of(endpoints.webhook_url, transaction_id, found.body, found.attempts, facts, secrets)
+    return Timeline(transaction_id, row, tuple(with_gaps(events)), tuple(notes), webhook)
 
 
-def _records(conninfo: str, transaction_id: str) -> tuple[list[Attempt], tuple[str | None, float | None]]:
-    """The attempts, and who holds the outbox row until when."""
+def _records(conninfo: str, transaction_id: str) -> _Records:
     try:
         with connect(conninfo) as connection:
             with connection.cursor(row_factory=dict_row) as cursor:
                 attempts = [Attempt(**row) for row in cursor.execute(sql.ATTEMPTS, [transaction_id]).fetchall()]
+                again = [Redelivery(**row) for row in cursor.execute(sql.REDELIVERIES, [transaction_id]).fetchall()]
             claim = connection.execute(sql.CLAIM, [transaction_id]).fetchone() or (None, None)
+            body = connection.execute(sql.BODY, [transaction_id]).fetchone() or (b"",)
     except psycopg.Error as error:
         raise SourceError(first_line(error)) from error
-    return attempts, (claim[0], claim[1])
+    return _Records(attempts, again, (claim[0], claim[1]), bytes(body[0]))
 
 
 def pipeline_events(
-    row: TransactionRow, attempts: Sequence[Attempt], claim: tuple[str | None, float | None] = (None, None)
+    row: TransactionRow,
+    attempts: Sequence[Attempt],
+    claim: tuple[str | None, float | None] = (None, None),
+    redeliveries: Sequence[Redelivery] = (),
 ) -> list[TimelineEvent]:
     """What Postgres' records say, in no particular order. `claim`: who holds the outbox row, until when."""
+    now_s = row.accepted_at_s + row.age_s
     events = [_accepted(row)]
+    for each in redeliveries:
+        events += _redelivery(each, now_s, any(attempt.redelivery == each.number for attempt in attempts))
     if row.published_at_s is not None:
         events.append(_published(row, attempts))
     elif row.state == "outbox":
@@ -155,7 +206,8 @@ def pipeline_events(
     for position, attempt in enumerate(attempts):
         following = attempts[position + 1] if position + 1 < len(attempts) else None
         events.append(_attempt(attempt))
-        if following is not None and following.round > attempt.round:
+        same = following is not None and following.redelivery == attempt.redelivery
+        if following is not None and same and following.round > attempt.round:
             events.append(_requeued(attempt, following.round, f"p{following.partition} @{following.offset}"))
     last = attempts[-1] if attempts else None
     if row.state == "requeued" and last is not None:
@@ -167,9 +219,31 @@ def pipeline_events(
         at_s = last.ended_at_s if last else row.accepted_at_s
         words = f"dead-lettered: {row.last_error or 'no reason given'}"
         events.append(TimelineEvent(at_s, "dead", "dispatcher", words))
-    if row.state == "in-kafka":
+    if row.state == "in-kafka" and not any(each.ended_at_s is None for each in redeliveries):
         words = f"p{row.partition} @{row.offset}: published, not tried yet"
-        events.append(TimelineEvent(row.accepted_at_s + row.age_s, "waiting", "dispatcher", words))
+        events.append(TimelineEvent(now_s, "waiting", "dispatcher", words))
+    return events
+
+
+def _redelivery(asked: Redelivery, now_s: float, tried: bool) -> list[TimelineEvent]:
+    """Its asking, its publishing, and its end or where it waits."""
+    name = f"redelivery {asked.number}"
+    facts = {"number": asked.number, "reason": asked.reason, "state_before": asked.state_before}
+    what = f"{name} asked for{': ' * bool(asked.reason)}{asked.reason}"
+    events = [TimelineEvent(asked.asked_at_s, "redelivery", "operator", what, None, facts)]
+    if asked.published_at_s is not None:
+        where = {"partition": asked.partition, "offset": asked.offset, "redelivery": asked.number}
+        what = f"p{asked.partition} @{asked.offset}, {name}"
+        events.append(TimelineEvent(asked.published_at_s, "published", asked.published_by or "?", what, None, where))
+    if asked.ended_at_s is not None:
+        words = "arrived" if asked.ended_as == "delivered" else "ended as a dead letter"
+        end = {"number": asked.number, "ended_as": asked.ended_as}
+        events.append(TimelineEvent(asked.ended_at_s, "redelivery", "dispatcher", f"{name} {words}", None, end))
+    elif asked.published_at_s is None:
+        events.append(TimelineEvent(now_s, "waiting", "outbox", f"{name}, for whoever publishes next"))
+    else:
+        words = "tried, and will be again" if tried else "published, not tried yet"
+        events.append(TimelineEvent(now_s, "waiting", "dispatcher", f"{name}: {words}"))
     return events
 
 
@@ -205,6 +279,8 @@ def _attempt(attempt: Attempt) -> TimelineEvent:
     wait_s = None if attempt.next_due_at_s is None else max(0.0, attempt.next_due_at_s - attempt.ended_at_s)
     if wait_s is not None:
         what += f", wait {wait_s:.1f} s"
+    if attempt.redelivery is not None:
+        what += f", redelivery {attempt.redelivery}"
     facts = {**asdict(attempt), "wait_s": wait_s}
     return TimelineEvent(attempt.started_at_s, "attempt", attempt.dispatcher, what, None, facts)
 
@@ -218,9 +294,10 @@ def _due(at_s: float | None) -> str:
     return "" if at_s is None else f"due in {max(0.0, at_s - time.time()):.1f} s"
 
 
-def _end_s(row: TransactionRow | None, attempts: Sequence[Attempt]) -> float:
+def _end_s(row: TransactionRow | None, found: _Records) -> float:
     """Until when the story goes: delivered or dead, its last sign; else now."""
-    signs = [attempt.ended_at_s for attempt in attempts]
+    signs = [attempt.ended_at_s for attempt in found.attempts]
+    signs += [asked.ended_at_s or time.time() for asked in found.redeliveries]
     if row is None or row.state not in ("delivered", "dead"):
         signs.append(time.time())
     elif row.delivered_at_s is not None:
@@ -229,13 +306,18 @@ def _end_s(row: TransactionRow | None, attempts: Sequence[Attempt]) -> float:
 
 
 def _ledger_events(
-    merchant_url: str, transaction_id: str, row: TransactionRow | None, attempts: Sequence[Attempt], notes: list[str]
+    merchant_url: str,
+    transaction_id: str,
+    row: TransactionRow | None,
+    attempts: Sequence[Attempt],
+    end_s: float,
+    notes: list[str],
 ) -> list[TimelineEvent]:
     if row is None:
         windows = [(time.time() - 3600.0, time.time())]
         notes.append("without Postgres nobody knows when it was accepted: the ledger's last hour was searched")
     else:
-        windows = [(row.accepted_at_s, _end_s(row, attempts))]
+        windows = [(row.accepted_at_s, end_s)]
     try:
         finding = find_in_ledger(merchant_url, transaction_id, windows)
         if not finding.complete and attempts:
@@ -258,8 +340,9 @@ def ledger_event(line: Mapping[str, Any]) -> TimelineEvent:
         if line.get("hmac") == "ok" and line.get("wh") == "ok"
         else (f"signatures: hmac {line.get('hmac')}, webhook {line.get('wh')}")
     )
-    what = f"line {line['n']}: {answer}, {signed}"
-    facts = {key: line.get(key) for key in ("n", "status", "sha", "hmac", "wh", "src", "att", "by")}
+    again = f", redelivery {line['red']}" if line.get("red") else ""
+    what = f"line {line['n']}: {answer}, {signed}{again}"
+    facts = {key: line.get(key) for key in ("n", "status", "sha", "hmac", "wh", "src", "att", "by", "red")}
     return TimelineEvent(float(line["at"]), "ledger", "merchant-server", what, None, facts)
 
 

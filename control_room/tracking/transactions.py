@@ -145,7 +145,7 @@ def _branches(wanted: frozenset[str]) -> list[tuple[str, list[str] | None]]:
         return [(sql.BY_PAYMENT, sorted(wanted) or None)]
     branches: list[tuple[str, list[str] | None]] = []
     if "outbox" in wanted:
-        branches.append((sql.BY_OUTBOX, ["outbox"]))
+        branches += [(sql.BY_OUTBOX, ["outbox"]), (sql.BY_REDELIVERY, ["outbox"])]
     if wanted & _OPEN:
         branches.append((sql.BY_DELIVERY, sorted(wanted & _OPEN)))
     if rest := wanted - _OPEN - {"outbox"}:
@@ -159,6 +159,7 @@ def _all_seen(connection: psycopg.Connection[Any], statement: str, look_back: in
         sql.BY_PAYMENT: "SELECT 1 FROM payments",
         sql.BY_OUTBOX: "SELECT 1 FROM outbox_events WHERE published_at IS NULL",
         sql.BY_DELIVERY: "SELECT 1 FROM deliveries WHERE state <> 'delivered'",
+        sql.BY_REDELIVERY: "SELECT 1 FROM redeliveries WHERE state_before = 'dead' AND ended_at IS NULL",
     }[statement]
     text = f"SELECT 1 FROM ({source} OFFSET %s LIMIT 1) beyond"  # noqa: S608 - made of constants
     try:

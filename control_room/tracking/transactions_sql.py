@@ -15,11 +15,14 @@ _ROW: Final = """
     p.amount_inr, p.status, p.sender_name, p.receiver_name,
     extract(epoch FROM p.accepted_at)::float8 AS accepted_at_s,
     p.accepted_by,
-    coalesce(d.state, CASE WHEN o.transaction_id IS NULL THEN 'missing'
-                           WHEN o.published_at IS NULL THEN 'outbox'
-                           ELSE 'in-kafka' END) AS state,
+    CASE WHEN r.number IS NOT NULL THEN CASE WHEN r.published_at IS NULL THEN 'outbox' ELSE 'in-kafka' END
+         WHEN d.state IS NOT NULL THEN d.state
+         WHEN o.transaction_id IS NULL THEN 'missing'
+         WHEN o.published_at IS NULL THEN 'outbox'
+         ELSE 'in-kafka' END AS state,
     extract(epoch FROM o.published_at)::float8 AS published_at_s,
-    o.published_by, o.kafka_partition AS partition, o.kafka_offset AS "offset",
+    o.published_by, coalesce(r.kafka_partition, o.kafka_partition) AS partition,
+    coalesce(r.kafka_offset, o.kafka_offset) AS "offset",
     coalesce(o.republished, 0) AS republished,
     coalesce(d.round, 0) AS round, coalesce(d.attempt, 0) AS attempt, coalesce(d.attempts_total, 0) AS attempts_total,
     d.last_status, d.last_error,
@@ -44,7 +47,13 @@ def _outbox(driver: str) -> str:
 
 
 def _delivery(driver: str) -> str:
-    return _lookup("deliveries", "d", driver)
+    return f"{_lookup('deliveries', 'd', driver)} LEFT JOIN {_REDELIVERY}"
+
+
+_REDELIVERY: Final = """LATERAL (
+      SELECT * FROM redeliveries
+       WHERE d.state = 'dead' AND transaction_id = d.transaction_id AND ended_at IS NULL OFFSET 0) r ON true"""
+"""A dead-lettered one that is being redelivered is where its redelivery is. Of the others nothing is looked up."""
 
 
 _FILTER: Final = """
@@ -84,7 +93,21 @@ SELECT r.* FROM (
   SELECT {_ROW}
     FROM (SELECT * FROM deliveries WHERE state <> 'delivered' ORDER BY updated_at DESC LIMIT %(look_back)s) d
     JOIN {_payment("d")}
-    LEFT JOIN {_outbox("d")}) r
+    LEFT JOIN {_outbox("d")}
+    LEFT JOIN {_REDELIVERY}) r
+{_FILTER}"""
+
+# What was dead-lettered and is being redelivered: it waits in the outbox, or in Kafka, like what was never tried.
+BY_REDELIVERY: Final = f"""
+SELECT r.* FROM (
+  SELECT {_ROW}
+    FROM (SELECT * FROM deliveries
+           WHERE transaction_id = ANY (ARRAY(SELECT transaction_id FROM redeliveries
+                                              WHERE state_before = 'dead' AND ended_at IS NULL
+                                              ORDER BY number DESC LIMIT %(look_back)s))) d
+    JOIN {_payment("d")}
+    LEFT JOIN {_outbox("d")}
+    LEFT JOIN {_REDELIVERY}) r
 {_FILTER}"""
 
 # One transaction by the range of ids that share a prefix: the primary key's own order.
@@ -99,7 +122,7 @@ SELECT {_ROW}
 ATTEMPTS: Final = """
 SELECT extract(epoch FROM started_at)::float8 AS started_at_s, round, attempt, duration_ms::float8 AS duration_ms,
        status, error, dispatcher, kafka_partition AS partition, kafka_offset AS "offset",
-       extract(epoch FROM next_due_at)::float8 AS next_due_at_s
+       extract(epoch FROM next_due_at)::float8 AS next_due_at_s, redelivery
   FROM delivery_attempts WHERE transaction_id = %s ORDER BY started_at, round, attempt LIMIT 10000
 """
 
@@ -107,6 +130,15 @@ CLAIM: Final = """
 SELECT claimed_by, extract(epoch FROM claimed_until)::float8 AS claimed_until_s
   FROM outbox_events WHERE transaction_id = %s
 """
+
+REDELIVERIES: Final = """
+SELECT number, extract(epoch FROM asked_at)::float8 AS asked_at_s, reason, state_before,
+       extract(epoch FROM published_at)::float8 AS published_at_s, published_by, kafka_partition AS partition,
+       kafka_offset AS "offset", extract(epoch FROM ended_at)::float8 AS ended_at_s, ended_as
+  FROM redeliveries WHERE transaction_id = %s ORDER BY number LIMIT 1000
+"""
+
+BODY: Final = "SELECT canonical FROM payments WHERE transaction_id = %s"
 
 # Which payments were accepted since a moment, newest first: ids alone, so that an overlap can be read again and again.
 IDS_SINCE: Final = """
@@ -119,6 +151,14 @@ OPEN_IDS: Final = """
 (SELECT transaction_id::text FROM outbox_events WHERE published_at IS NULL ORDER BY sequence LIMIT %(limit)s)
 UNION
 (SELECT transaction_id::text FROM deliveries WHERE state <> 'delivered' ORDER BY updated_at LIMIT %(limit)s)
+"""
+
+# What is being redelivered, or was a moment ago: else nobody would look again at what was dead-lettered.
+REDELIVERED_IDS: Final = """
+(SELECT transaction_id::text FROM redeliveries WHERE ended_at IS NULL AND state_before = 'dead' LIMIT %(limit)s)
+UNION
+(SELECT transaction_id::text FROM redeliveries
+  WHERE ended_at >= now() - interval '10 s' AND state_before = 'dead' LIMIT %(limit)s)
 """
 
 BY_IDS: Final = f"""

@@ -30,8 +30,10 @@ from control_room.ui.views.replay import ReplayView
 from control_room.ui.views.reports import ReportsView
 from control_room.ui.views.stack import StackView
 from control_room.ui.views.transactions import TransactionsView
+from control_room.ui.widget_commands import WIDGETS, widget_keys
 from control_room.ui.widgets.activity import ActivityPane, entries
 from control_room.ui.widgets.chrome import KeyLine, TabLine, TitleLine, VerdictLine
+from control_room.ui.widgets.log_pane import LogPane
 from control_room.ui.widgets.side import Side
 from control_room.ui.widgets.tour_line import TourLine
 
@@ -43,6 +45,10 @@ AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
+WIDE: Final = 150
+VERY_HIGH: Final = 44
+PANE_LINES: Final = 12
+"""Of the logs beside the transactions: more than are seen."""
 
 
 class Source(Protocol):
@@ -93,8 +99,8 @@ class ControlRoom(Deeds, App[int]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[Any]] = {CommandSource}
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012 - as the base class has it
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high"), (44, "-very-high")]  # noqa: RUF012 - likewise
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (WIDE, "-wide")]  # noqa: RUF012 - as the base class has it
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high"), (VERY_HIGH, "-very-high")]  # noqa: RUF012 - likewise
 
     def __init__(
         self,
@@ -139,7 +145,7 @@ class ControlRoom(Deeds, App[int]):
         self.snapshot = Snapshot()
         self._told: Any = None
         self._due_s = 0.0
-        for key in dict.fromkeys(key for each in self.table for key in each.keys):
+        for key in dict.fromkeys(key for each in self.table if each.view not in WIDGETS for key in each.keys):
             self.bind(key, f"press('{key}')", show=False)
 
     def compose(self) -> ComposeResult:
@@ -150,15 +156,17 @@ class ControlRoom(Deeds, App[int]):
             yield TabLine(id="tabs")
             with Horizontal(id="body"):
                 yield Side(id="side")
-                with ContentSwitcher(initial=self.view_name, id="views"):
-                    yield StackView()
-                    yield TransactionsView()
-                    yield KafkaView()
-                    yield ChaosView()
-                    yield ReplayView()
-                    yield ReportsView()
-                    yield LogsView()
-            yield ActivityPane(id="activity")
+                with Vertical(id="main"):
+                    with ContentSwitcher(initial=self.view_name, id="views"):
+                        yield StackView()
+                        yield TransactionsView()
+                        yield KafkaView()
+                        yield ChaosView()
+                        yield ReplayView()
+                        yield ReportsView()
+                        yield LogsView()
+                    yield LogPane(id="log-pane")
+                    yield ActivityPane(id="activity")
             yield TourLine(id="tour")
             yield from self.below()
             yield KeyLine(id="keys")
@@ -182,7 +190,9 @@ class ControlRoom(Deeds, App[int]):
 
     def on_mount(self) -> None:
         """Begins to draw."""
+        self.set_keymap(widget_keys(self.table))
         self.query_one(TransactionsView).recall(self._remembered.query)
+        self.query_one(LogsView).recall(self._remembered.log_level, self._remembered.log_members)
         for sentence in self._problems:
             self.jobs.note("settings", sentence)
             self.problem(sentence)
@@ -225,9 +235,10 @@ class ControlRoom(Deeds, App[int]):
         """Has written down how the app is now, where that has changed."""
         if self._memory is None:
             return
-        for view in self.screen_stack[0].query(TransactionsView):
+        base = self.screen_stack[0]
+        for view, logs in zip(base.query(TransactionsView), base.query(LogsView), strict=False):
             query = view.query_now
-            self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter)))
+            self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter), *logs.chosen))
         if self._memory.error:
             self.jobs.note("remembered view", self._memory.error)
             self._memory = None  # once is enough
@@ -263,11 +274,22 @@ class ControlRoom(Deeds, App[int]):
         base.query_one(TabLine).show(self.view_name)
         base.query_one(KeyLine).show([each for each in self.commands() if each.footer])
         base.query_one(ActivityPane).show_newest(entries(self.jobs.all, snapshot))
+        base.set_class(self.view_name == "transactions", "-transactions")
+        self._draw_logs(base.query_one(LogPane))
         base.query_one(TourLine).show(self.tour, self.table)
         side = base.query_one(Side)
         if side.display:
             side.show(snapshot)
         base.query_one(f"#{self.view_name}", View).show(snapshot)
+
+    def _draw_logs(self, pane: LogPane) -> None:
+        """What the view Logs shows, its newest lines, where there is room for them (app.tcss)."""
+        if self.view_name == "transactions" and self.size.width >= WIDE and self.size.height >= VERY_HIGH:
+            logs, part = self.screen_stack[0].query_one(LogsView), self.snapshot.logs
+            pane.border_title = logs.words.replace("[", "(")
+            pane.border_subtitle = self.hint("{view_logs} all of them")
+            pane.empty = part.error or "no line fits"
+            pane.show_newest(logs.newest(part.value, PANE_LINES) if part.value is not None else ())
 
     def action_press(self, key: str) -> None:
         """A key of the table."""

@@ -5,9 +5,12 @@ A command is done by the method `do_<id>` of the view that it belongs to, else b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
+
+from control_room.ui.command import Command as Command  # as everybody asks for it here
+from control_room.ui.widget_commands import FIXED, OF_WIDGETS
 
 VIEWS: Final[Mapping[str, str]] = {
     "stack": "Stack",
@@ -19,65 +22,6 @@ VIEWS: Final[Mapping[str, str]] = {
     "logs": "Logs",
 }
 """By id, in the order of their numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One thing that a person can have done."""
-
-    id: str
-    key: str
-    """As Textual names keys, several with commas between; others may come from a keymap."""
-    title: str
-    """Two or three words, for footer and palette."""
-    help: str
-    """A sentence."""
-    view: str = ""
-    """The view in which it works; empty: everywhere."""
-    cli: str = ""
-    """The same as a command line, where there is one."""
-    footer: bool = False
-    changes: bool = False
-    """Whether it changes anything beyond the screen: not done where the control room only reads."""
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Each of its keys."""
-        return tuple(self.key.split(","))
-
-    @property
-    def shown_key(self) -> str:
-        """The first key as a person reads it."""
-        return _SHOWN.get(self.keys[0], self.keys[0])
-
-    @property
-    def shown_keys(self) -> str:
-        """All of them as a person reads them."""
-        return " ".join(_SHOWN.get(key, key) for key in self.keys)
-
-
-_SHOWN: Final = {
-    "question_mark": "?",
-    "exclamation_mark": "!",
-    "slash": "/",
-    "colon": ":",
-    "enter": "enter",
-    "escape": "esc",
-    "space": "space",
-    "greater_than_sign": ">",
-    "less_than_sign": "<",
-    "left": "←",
-    "right": "→",
-    "shift+left": "shift+←",
-    "shift+right": "shift+→",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-}
-
-
-_ARROWS: Final = ("up", "down", "left", "right", "pageup", "pagedown", "home", "end", "tab", "shift+tab")
-MOVING: Final = frozenset({*_ARROWS, "k", "j", "g", "G", "ctrl+b", "ctrl+f", "space", "ctrl+q", "ctrl+c"})
-"""Keys that move within a list, or end the app, whatever the table says: no command can have them."""
 
 
 def _views() -> list[Command]:
@@ -131,6 +75,16 @@ TABLE: Final[tuple[Command, ...]] = (
         True,
     ),
     Command(
+        "crash",
+        "c",
+        "crash",
+        "kill -9 the selected or marked members, all at once; they come back by themselves.",
+        "stack",
+        "chaos crash {members}",
+        False,
+        True,
+    ),
+    Command(
         "freeze",
         "Z",
         "freeze",
@@ -165,7 +119,7 @@ TABLE: Final[tuple[Command, ...]] = (
         "timeline",
         "enter",
         "whole story",
-        "The timeline of the selected transaction, with the faults that fell into it.",
+        "The timeline of the selected transaction, the faults that fell into it, its payload and signed headers.",
         "transactions",
         "event {id}",
         True,
@@ -181,6 +135,26 @@ TABLE: Final[tuple[Command, ...]] = (
         "Show the transaction with an id, or its first characters.",
         "transactions",
         "event ID",
+        True,
+    ),
+    Command(
+        "redeliver",
+        "R",
+        "redeliver",
+        "Have the selected or marked transactions delivered to the merchant once more, after a question.",
+        "transactions",
+        "redeliver {ids}",
+        True,
+        True,
+    ),
+    Command(
+        "redeliver_shown",
+        "ctrl+r",
+        "redeliver all shown",
+        "Have all that the filter shows delivered to the merchant once more, after a question.",
+        "transactions",
+        "redeliver --filter EXPR",
+        False,
         True,
     ),
     Command("copy_id", "y", "copy id", "Copy the whole id.", "transactions"),
@@ -200,6 +174,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("merchant", "m", "merchant", "Change how the merchant behaves.", "chaos", "chaos merchant", True, True),
     Command("scenario", "s", "scenario", "Run a scenario to its verdict.", "chaos", "scenario run NAME", True, True),
     Command("storm", "w", "storm", "Faults in an order that a seed decides.", "chaos", "storm", True, True),
+    Command("steps", "L", "steps", "Show the steps of the scenario that ran last, or hide them.", "chaos", "", True),
     # Replay
     Command("replay_start", "enter", "start", "Send the chosen file.", "replay", "replay FILE", True, True),
     Command(
@@ -213,6 +188,15 @@ TABLE: Final[tuple[Command, ...]] = (
     ),
     Command("replay_file", "o", "file", "Choose the CSV file.", "replay", "", True),
     Command("replay_rate", "r", "rate", "Payments a second; empty: as fast as answers come.", "replay", "", True),
+    Command(
+        "replay_speed",
+        "x",
+        "speed",
+        "So many times faster than the file's own times, while it goes on too.",
+        "replay",
+        "replay FILE --speed X",
+        True,
+    ),
     Command("replay_max", "m", "how many", "Send at most so many; empty: all.", "replay", "", True),
     Command("replay_ids", "i", "ids", "The file's own ids, or fresh ones.", "replay", "", True),
     Command(
@@ -224,7 +208,7 @@ TABLE: Final[tuple[Command, ...]] = (
         "open_run",
         "enter",
         "open",
-        "The verdict of the selected run, with its faults and classes.",
+        "The verdict of the selected run, with its faults, classes and curves.",
         "reports",
         "",
         True,
@@ -268,11 +252,22 @@ TABLE: Final[tuple[Command, ...]] = (
         "report --compare {runs}",
         True,
     ),
+    Command(
+        "remove_run",
+        "d,delete",
+        "delete",
+        "Delete the selected or marked runs for good, after a question; never one that is still running.",
+        "reports",
+        "runs rm {run}",
+        False,
+        True,
+    ),
     # Logs
     Command("log_search", "slash", "search", "Find words in all lines shown.", "logs", "logs --grep WORDS", True),
     Command("log_next", "n", "next", "The next line that has them.", "logs", "", True),
     Command("log_previous", "N", "previous", "The one before.", "logs", "", True),
-    Command("log_members", "m", "members", "Show all members, or one after the other.", "logs", "logs {members}", True),
+    Command("log_regex", "x", "regex", "Search for words, or for a regular expression.", "logs", "", True),
+    Command("log_members", "m", "members", "Choose whose lines are shown, by marking.", "logs", "logs {members}", True),
     Command("log_level", "v", "level", "From which level on lines are shown.", "logs", "", True),
     Command("log_follow", "f", "follow", "Stay at the newest line.", "logs", "logs --follow", True),
     Command("log_transaction", "enter", "transaction", "The transaction that the line speaks of.", "logs", "", True),
@@ -289,6 +284,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("theme", "f9", "theme", "Choose the colours, from now on.", "", "config set theme {theme}"),
     Command("picture", "f8", "picture", "Write the screen as an SVG picture.", "", ""),
     Command("quit", "q", "quit", "Leave; asks what becomes of the stack.", "", "", True),
+    *OF_WIDGETS,
 )
 
 
@@ -312,19 +308,27 @@ def with_keys(keys: Mapping[str, str], table: Iterable[Command] = TABLE) -> tupl
     """The table with other keys, by command id.
 
     Raises:
-        ValueError: no such command, two commands for one key, or a key that moves.
+        ValueError: no such command, two commands for one key, or a command with a key that moves in lists.
     """
     chosen = tuple(replace(each, key=keys.get(each.id, each.key)) for each in table)
     if unknown := set(keys) - {each.id for each in chosen}:
         known = ", ".join(each.id for each in chosen)
         raise ValueError(f"there is no command {', '.join(sorted(unknown))}; the commands are {known}")
-    for view in VIEWS:
-        taken: dict[str, str] = {}
-        for command in commands_of(view, chosen):
-            for key in command.keys:
-                if key in MOVING:
-                    raise ValueError(f"key {key} cannot be {command.id}: it moves within lists, or ends the app")
-                if key in taken:
-                    raise ValueError(f"key {key} is both {taken[key]} and {command.id} in the view {VIEWS[view]}")
-                taken[key] = command.id
+    moving = [each for each in chosen if each.view == "list"]
+    _check_keys([*moving, *(each for each in chosen if each.view == "dialog")], FIXED, "lists and dialogs")
+    fixed = FIXED | {key for each in moving for key in each.keys}
+    for view, title in VIEWS.items():
+        _check_keys(commands_of(view, chosen), fixed, f"the view {title}")
     return chosen
+
+
+def _check_keys(commands: Iterable[Command], fixed: Collection[str], where: str) -> None:
+    """Raises ValueError: a key of `fixed`, or one for two commands."""
+    taken: dict[str, str] = {}
+    for command in commands:
+        for key in command.keys:
+            if key in fixed:
+                raise ValueError(f"key {key} cannot be {command.id}: it moves within lists, or ends the app")
+            if key in taken:
+                raise ValueError(f"key {key} is both {taken[key]} and {command.id} in {where}")
+            taken[key] = command.id

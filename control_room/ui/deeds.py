@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from control_room.durations import seconds
 from control_room.tracking.text import harmless
 from control_room.ui.commands import VIEWS
-from control_room.ui.dialogs import Ask, Choice, Choose, Page
+from control_room.ui.dialogs import Ask, Choice, Choose, Page, Prompt
 from control_room.ui.help import help_lines
 from control_room.ui.jobs import Job
 from control_room.ui.settings import write_setting
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _QUIT_WAIT_S = 0.5
 """For a replay to end its operation log in order; what is not sent then is sent by `replay --resume`."""
+_TIME_HINT = "30 s, 500 ms or 2 m from now; it is healed then, even where the control room was left"
 
 
 class Deeds:
@@ -69,19 +71,34 @@ class Deeds:
         self._room.query_one(TransactionsView).jump(text)
 
     def fault(self, name: str, targets: Sequence[str], params: Mapping[str, Any], *, ask: bool = True) -> None:
-        """Applies a fault: first its preview for each target, then the question, then the deed with its evidence."""
-        room = self._room
-        given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in params.items())
-        command = f"chaos {name} {' '.join(targets)}{given}" if name != "merchant" else f"chaos merchant{given}"
+        """Applies a fault: first its preview for each target, then the question, then the deed with its evidence.
 
-        def deed() -> None:
+        Where it lasts, the question may be answered with a time: it is healed after that, whatever becomes of the app.
+        """
+        room = self._room
+        command = fault_command(name, targets, params)
+
+        def deed(for_text: str = "") -> None:
+            for_s = seconds(for_text) if for_text else None
+            ends = f" --for {for_text.replace(' ', '')}" if for_text else ""
             room.run_job(
-                f"{name} {', '.join(targets)}", command, lambda job: room.desk.apply(job, name, targets, params)
+                f"{name} {', '.join(targets)}",
+                f"{command}{ends}",
+                lambda job: room.desk.apply(job, name, targets, params, for_s),
             )
 
         if not ask:
             deed()
             return
+
+        def answered(answer: str) -> None:
+            if answer == "yes":
+                deed()
+            else:
+                room.push_screen(
+                    Prompt(f"{name} {', '.join(targets)}: healed after", "30 s", _TIME_HINT, _some_seconds),
+                    lambda text: deed(text) if text else None,
+                )
 
         def look(job: Job) -> list[str]:
             del job
@@ -89,13 +106,15 @@ class Deeds:
 
         def previewed(job: Job) -> None:
             if job.state == "done":
-                self.ask(f"{name} {', '.join(targets)}?", job.result, [("yes", f"{name} now")], lambda _: deed())
+                answers = [("yes", f"{name} now"), *([("for", "For a time…")] if _lasts(name) else [])]
+                self.ask(f"{name} {', '.join(targets)}?", job.result, answers, answered)
 
         room.run_job(f"what {name} {', '.join(targets)} would hit", f"{command} --preview", look, previewed)
 
     def fault_menu(self, members: Sequence[str]) -> None:
         """Every fault that all of `members` can have."""
         from control_room.chaos.catalogue import CATALOGUE
+        from control_room.ui.offers import fault_members
 
         fitting = [
             Choice(name, name, fault.summary)
@@ -105,7 +124,7 @@ class Deeds:
 
         def chosen(name: str | None) -> None:
             if name is not None:
-                self.fault(name, members, {})
+                fault_members(self._room, name, members)
 
         self._room.push_screen(Choose(f"A fault for {', '.join(members)}", fitting), chosen)
 
@@ -212,6 +231,25 @@ class Deeds:
             while replay.running and time.monotonic() < until_s:
                 time.sleep(0.02)
         self._room.exit(0)
+
+
+def fault_command(name: str, targets: Sequence[str], params: Mapping[str, Any]) -> str:
+    """The same as a command line, without `bruce-control`."""
+    if name == "crash-point":
+        return f"chaos crash-point {params.get('point', 'POINT')} {' '.join(targets)}"
+    given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in params.items())
+    return f"chaos merchant{given}" if name == "merchant" else f"chaos {name} {' '.join(targets)}{given}"
+
+
+def _lasts(name: str) -> bool:
+    from control_room.chaos.catalogue import CATALOGUE
+
+    return CATALOGUE[name].lasting
+
+
+def _some_seconds(text: str) -> None:
+    if seconds(text) <= 0:
+        raise ValueError("a fault that is healed at once breaks nothing")
 
 
 for _view in VIEWS:

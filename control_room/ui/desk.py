@@ -6,19 +6,25 @@ Knows no screen. Every method is called in a job's thread; what it raises is sho
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import dataset
+from control_room.chaos.catalogue import unavailable
+from control_room.chaos.healer import for_a_time
 from control_room.chaos.injection import apply_faults, heal, preview_fault
 from control_room.chaos.journal import JOURNAL_NAME, journal_paths
 from control_room.chaos.overdue import heal_overdue
 from control_room.replay.options import ReplayOptions, new_seed
 from control_room.replay.progress import Progress
+from control_room.replay.redelivery import Asked, redeliver
 from control_room.replay.run_folder import open_run
 from control_room.replay.survey import Survey, survey
 from control_room.reports import write_all
 from control_room.reports.compare import compare
+from control_room.reports.contents import gather_contents
+from control_room.reports.curves import Curves
 from control_room.reports.tables import Format
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
@@ -26,8 +32,10 @@ from control_room.runs.demo import DemoPlan, run_demo
 from control_room.runs.folders import find_run
 from control_room.runs.prove import judge, prove
 from control_room.runs.recording import Recording
+from control_room.runs.remove import Size, remove_run, size_of
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, find, load
+from control_room.scenarios.progress import StepBoard, StepEvent
 from control_room.scenarios.result import UnavailableScenario
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import NotRunningError, Runtime
@@ -36,9 +44,15 @@ from control_room.tracking.timeline import Timeline, timeline
 from control_room.tracking.transactions import TransactionRow, find_transaction
 from control_room.ui.jobs import Job
 from control_room.verify import Arithmetic, Verdict
+from services.common.signing import Secrets
 
 VERIFY_DEADLINE_S = 300.0
+_REFUSALS_TOLD = 20
 STORM_RATE_PER_S = 50.0
+
+
+def _ignored(event: StepEvent) -> None:
+    """Nobody looks on."""
 
 
 class Desk(Protocol):
@@ -57,8 +71,13 @@ class Desk(Protocol):
     def preview(self, fault: str, target: str, params: Mapping[str, Any]) -> str:
         """What a fault would hit now."""
 
-    def apply(self, job: Job, fault: str, targets: Sequence[str], params: Mapping[str, Any]) -> None:
-        """Applies it. Raises RuntimeError where its effect was not seen."""
+    def apply(
+        self, job: Job, fault: str, targets: Sequence[str], params: Mapping[str, Any], for_s: float | None = None
+    ) -> None:
+        """Applies it, for `for_s` or until it is healed. Raises RuntimeError where its effect was not seen."""
+
+    def unavailable(self) -> dict[str, str]:
+        """The faults that this stack cannot do, each with the reason."""
 
     def heal(self, job: Job, numbers: Sequence[int] | None = None) -> None:
         """Undoes faults, all that are open where none is named."""
@@ -75,6 +94,15 @@ class Desk(Protocol):
     def check(self, run: Path) -> Verdict:
         """The verdict from files."""
 
+    def curves(self, run: Path, verdict: Verdict) -> Curves:
+        """How the run went over its time, from its files."""
+
+    def size(self, run: Path) -> Size:
+        """How much would be lost with the run."""
+
+    def remove(self, run: Path) -> Size:
+        """Deletes the run for good. Raises RemoveError."""
+
     def export(self, run: Path) -> list[Path]:
         """Writes every report."""
 
@@ -84,14 +112,19 @@ class Desk(Protocol):
     def demo(self, job: Job) -> Path:
         """The demo; its run."""
 
-    def scenario(self, job: Job, scenario: Scenario, seed: int | None = None) -> Path:
-        """A scenario; its run."""
+    def scenario(
+        self, job: Job, scenario: Scenario, seed: int | None = None, on_step: Callable[[StepEvent], None] = _ignored
+    ) -> Path:
+        """A scenario; its run. `on_step`: as for run_scenario."""
 
     def story(self, transaction_id: str) -> Timeline:
         """The timeline of one transaction."""
 
     def find(self, text: str) -> TransactionRow:
         """The transaction whose id begins so."""
+
+    def redeliver(self, job: Job, ids: Sequence[str], reason: str) -> Asked:
+        """Has each delivered to the merchant once more."""
 
 
 class StackDesk:
@@ -119,16 +152,25 @@ class StackDesk:
         """What a fault would hit now."""
         return preview_fault(self._runtime, fault, target, **params)
 
-    def apply(self, job: Job, fault: str, targets: Sequence[str], params: Mapping[str, Any]) -> None:
+    def apply(
+        self, job: Job, fault: str, targets: Sequence[str], params: Mapping[str, Any], for_s: float | None = None
+    ) -> None:
         """Applies it to all targets at once."""
         self._runtime.endpoints()
-        records = apply_faults(self._runtime, fault, targets, self._journals(), **params)
+        ends: AbstractContextManager[Mapping[str, Any]]
+        ends = nullcontext({}) if for_s is None else for_a_time(self._runtime.name, self.state_dir, for_s)
+        with ends as meant:
+            records = apply_faults(self._runtime, fault, targets, self._journals(), meant=meant, **params)
         for record in records:
             facts = ", ".join(f"{key}={value}" for key, value in record.evidence.facts.items())
             job.tell(f"{record.expect} [{'seen' if record.evidence.ok else 'NOT SEEN'}: {facts}]")
         unseen = [record.target for record in records if not record.evidence.ok]
         if unseen:
             raise RuntimeError(f"{fault} was not seen to take effect on {', '.join(unseen)}: look at the view Stack")
+
+    def unavailable(self) -> dict[str, str]:
+        """The faults that this stack cannot do, each with the reason."""
+        return unavailable(self._runtime)
 
     def heal(self, job: Job, numbers: Sequence[int] | None = None) -> None:
         """Undoes faults, all that are open where none is named."""
@@ -176,6 +218,18 @@ class StackDesk:
         """The verdict from files."""
         return judge(run)
 
+    def curves(self, run: Path, verdict: Verdict) -> Curves:
+        """How the run went over its time, from its files."""
+        return gather_contents(run, verdict).curves
+
+    def size(self, run: Path) -> Size:
+        """How much would be lost with the run."""
+        return size_of(run)
+
+    def remove(self, run: Path) -> Size:
+        """Deletes the run for good."""
+        return remove_run(self.state_dir / "runs", run)
+
     def export(self, run: Path) -> list[Path]:
         """Writes every report."""
         return write_all(run, (Format.JSONL,))
@@ -197,7 +251,9 @@ class StackDesk:
         found = run_demo(self._runtime, self.state_dir, dataset.PAYMENTS, plan, job.tell, look, self._snapshots)
         return found.run_dir
 
-    def scenario(self, job: Job, scenario: Scenario, seed: int | None = None) -> Path:
+    def scenario(
+        self, job: Job, scenario: Scenario, seed: int | None = None, on_step: Callable[[StepEvent], None] = _ignored
+    ) -> Path:
         """Runs it against the stack, which is started where it is not up."""
         self._runtime.up(job.tell)
         self._heal_left_behind(job)
@@ -209,6 +265,7 @@ class StackDesk:
             seed=seed,
             narrate=job.tell,
             on_look=lambda arithmetic: _show(job, arithmetic, scenario.load.payments),
+            on_step=on_step,
             snapshots=self._snapshots,
         )
         if isinstance(result, UnavailableScenario):
@@ -219,11 +276,23 @@ class StackDesk:
 
     def story(self, transaction_id: str) -> Timeline:
         """The timeline of one transaction."""
-        return timeline(self._runtime.endpoints(), transaction_id, self.state_dir / JOURNAL_NAME)
+        secrets = Secrets.parse(self._runtime.secret())
+        return timeline(self._runtime.endpoints(), transaction_id, self.state_dir / JOURNAL_NAME, secrets)
 
     def find(self, text: str) -> TransactionRow:
         """The transaction whose id begins so."""
         return find_transaction(self._runtime.endpoints().postgres_conninfo, text)
+
+    def redeliver(self, job: Job, ids: Sequence[str], reason: str) -> Asked:
+        """Asks for each; what is refused is told, and all refused is an error."""
+        conninfo = self._runtime.endpoints().postgres_conninfo
+        done = redeliver(conninfo, ids, reason, lambda count: job.show(f"{count:,} of {len(ids):,}", count / len(ids)))
+        for sentence in done.refused[:_REFUSALS_TOLD]:
+            job.tell(sentence)
+        if not done.numbers:
+            raise RuntimeError(f"nothing was redelivered: {done.refused[0] if done.refused else 'nothing was chosen'}")
+        job.tell(done.line())
+        return done
 
     def _journals(self) -> list[Path]:
         return journal_paths(self.state_dir)
@@ -240,6 +309,11 @@ class StackDesk:
 def named_scenario(name: str) -> Scenario:
     """A scenario by its name or file. Raises ScenarioError."""
     return load(find(name))
+
+
+def board_of(scenario: Scenario) -> StepBoard:
+    """The steps of a scenario that has not begun."""
+    return StepBoard(scenario.name, [step.describe() for step in scenario.steps])
 
 
 def storm_of(seed: int | None, faults: int) -> tuple[Scenario, int]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Input, Label, Static
 
 from control_room.tracking.text import harmless
+from control_room.ui.commands import TABLE, Command, hint
 from control_room.ui.widgets.line_list import Column, LineList
 
 _CSS = """
@@ -25,6 +26,11 @@ _CSS = """
 Button { margin: 0 0 0 1; min-width: 10; height: 1; border: none; }
 Button:focus { text-style: bold reverse; }
 """
+
+
+def table_of(screen: Screen[Any]) -> Sequence[Command]:
+    """The commands with the keys that they have in this app."""
+    return getattr(screen.app, "table", TABLE)
 
 
 class Ask(ModalScreen[str | None]):
@@ -120,14 +126,19 @@ class Choice:
     words: str
 
 
-class Choose(ModalScreen[str | None]):
-    """A list to choose from. Dismissed with the key of the choice, or None."""
+Chosen = TypeVar("Chosen")
 
-    DEFAULT_CSS = "Choose { align: center middle; } Choose #list { height: 16; max-height: 60vh; }" + _CSS
+
+class _ListBox(ModalScreen[Chosen | None]):
+    """A list in a box."""
+
+    DEFAULT_CSS = "_ListBox { align: center middle; } _ListBox #list { height: 16; max-height: 60vh; }" + _CSS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "cancel", show=False),
-        Binding("enter", "choose", show=False),
+        Binding("escape,q", "cancel", show=False, id="dialog_leave"),
+        Binding("enter", "choose", show=False, id="dialog_choose"),
     ]
+    MARKS: ClassVar[bool] = False
+    HINT: ClassVar[str]
 
     def __init__(self, title: str, choices: Sequence[Choice], *, title_width: int = 20) -> None:
         super().__init__()
@@ -143,14 +154,18 @@ class Choose(ModalScreen[str | None]):
         ]
         with VerticalScroll(id="box", can_focus=False):
             yield Label(harmless(self._title, 200), id="title", markup=False)
-            yield LineList[Choice](columns, lambda choice: choice.key, id="list", header=False)
-            yield Static("enter chooses · esc leaves", id="said", markup=False)
+            yield LineList[Choice](columns, lambda choice: choice.key, id="list", header=False, marks=self.MARKS)
+            yield Static(hint(self.HINT, table_of(self)), id="said", markup=False)
 
     def on_mount(self) -> None:
         """Fills the list."""
-        found = self.query_one("#list", LineList)
-        found.show(self._choices)
-        found.focus()
+        self._list.show(self._choices)
+        self._list.focus()
+
+    @property
+    def _list(self) -> LineList[Choice]:
+        found: LineList[Choice] = self.query_one("#list", LineList)
+        return found
 
     def on_line_list_opened(self) -> None:
         """A click on the chosen line."""
@@ -158,12 +173,45 @@ class Choose(ModalScreen[str | None]):
 
     def action_choose(self) -> None:
         """Enter."""
-        chosen = self.query_one("#list", LineList).current
-        self.dismiss(None if chosen is None else chosen.key)
+        raise NotImplementedError
 
     def action_cancel(self) -> None:
         """Escape."""
         self.dismiss(None)
+
+
+class Choose(_ListBox[str]):
+    """A list to choose from. Dismissed with the key of the choice, or None."""
+
+    HINT = "{dialog_choose} chooses · {dialog_leave} leaves"
+
+    def action_choose(self) -> None:
+        """Enter."""
+        chosen = self._list.current
+        self.dismiss(None if chosen is None else chosen.key)
+
+
+class ChooseSome(_ListBox[Sequence[str]]):
+    """A list to choose one or several from. Dismissed with the keys of the choices, in their order, or None."""
+
+    MARKS = True
+    HINT = "{list_mark} marks several · {dialog_choose} takes them, or the one under the cursor · {dialog_leave} leaves"
+
+    def __init__(
+        self, title: str, choices: Sequence[Choice], marked: Collection[str] = (), *, title_width: int = 20
+    ) -> None:
+        """`marked`: keys that are marked already."""
+        super().__init__(title, choices, title_width=title_width)
+        self._marked = marked
+
+    def on_mount(self) -> None:
+        """Marks what is marked."""
+        super().on_mount()
+        self._list.marked.update(self._marked)
+
+    def action_choose(self) -> None:
+        """Enter."""
+        self.dismiss([choice.key for choice in self._list.chosen] or None)
 
 
 class Page(ModalScreen[None]):
@@ -176,10 +224,11 @@ class Page(ModalScreen[None]):
     Page.-unwrapped #words { width: auto; min-width: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,question_mark", "leave", show=False),
-        Binding("y", "copy", show=False),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
+        Binding("escape,q", "leave", show=False, id="dialog_leave"),
+        Binding("enter,question_mark", "leave", show=False),
+        Binding("y", "copy", show=False, id="dialog_copy"),
+        Binding("down,j", "scroll(1)", show=False, id="list_down"),
+        Binding("up,k", "scroll(-1)", show=False, id="list_up"),
     ]
 
     def __init__(self, title: str, lines: Sequence[str], *, wrap: bool = True) -> None:
@@ -192,7 +241,7 @@ class Page(ModalScreen[None]):
         """The page."""
         with VerticalScroll(id="page") as page:
             page.border_title = harmless(self._title, 70).replace("[", "(")
-            page.border_subtitle = "esc leaves · y copies"
+            page.border_subtitle = hint("{dialog_leave} leaves · {dialog_copy} copies", table_of(self))
             yield Static(self._text, id="words", markup=False)
 
     def on_mount(self) -> None:

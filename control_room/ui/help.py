@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from control_room.ui.commands import VIEWS, Command
+from control_room.ui.widget_commands import WIDGETS
 
-_MOVING = (
-    ("j k, arrows", "move · g G first and last · pgup pgdn a screen · tab the next pane"),
-    ("space", "mark a member or a run"),
-)
 _STATES = (
     "✓ no loss so far     everything accepted is delivered or its place is known",
     "… catching up        something waits, is dead-lettered, or was not found by the last look",
@@ -23,7 +20,8 @@ def help_lines(table: Sequence[Command], view: str) -> list[str]:
     """The keys of the view, of everywhere, of the other views; then what the verdict line says."""
     lines = _section(f"In this view: {VIEWS[view]}", [each for each in table if each.view == view])
     lines += _section("Everywhere", [each for each in table if not each.view])
-    lines += ["", "Moving", *(f"  {keys:<12} {words}" for keys, words in _MOVING)]
+    for place, title in WIDGETS.items():
+        lines += _section(title, [each for each in table if each.view == place])
     for other, title in VIEWS.items():
         if other != view:
             lines += _section(title, [each for each in table if each.view == other])

@@ -1,4 +1,5 @@
-"""What the control room remembers of a state folder from one time to the next: the view, the order and the filter.
+"""What the control room remembers of a state folder from one time to the next: the view, the order and the filter of
+the transactions, the level and the members of the logs.
 
 It lies among the user's own state, not in the stack's folder: looking changes nothing there.
 """
@@ -9,14 +10,16 @@ import hashlib
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from platformdirs import user_state_path
 
+from control_room.stack.runtime import MEMBERS
 from control_room.tracking.filter import parse_filter
 from control_room.tracking.listing import Order, Query
 from control_room.ui.commands import VIEWS
+from control_room.ui.log_search import LEVELS
 from control_room.ui.settings import APP
 from control_room.verify.durable import write_whole
 
@@ -31,6 +34,8 @@ class Remembered:
     view: str = ""
     order: str = ""
     filter: str = ""
+    log_level: str = ""
+    log_members: tuple[str, ...] = ()
 
     @property
     def query(self) -> Query:
@@ -43,6 +48,19 @@ def memory_path(state_dir: Path) -> Path:
     whole = str(state_dir.absolute())
     name = f"{state_dir.absolute().parent.name}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}.json"
     return user_state_path(APP, appauthor=False) / "rooms" / name
+
+
+def _remembered(told: Any) -> Remembered:
+    """What a file says. Raises ValueError, KeyError, TypeError, AttributeError: it is broken."""
+    view, order, words = (str(told[name]) for name in ("view", "order", "filter"))
+    members = tuple(map(str, told.get("log_members", ())))
+    found = Remembered(view, order, words, str(told.get("log_level", "")), members)
+    if found.view not in VIEWS:
+        raise ValueError(f"there is no view {found.view[:40]!r}")
+    if found.log_level not in ("", *LEVELS) or not set(found.log_members) <= set(MEMBERS):
+        raise ValueError("there is no such level or member of the logs")
+    _ = found.query
+    return found
 
 
 class Memory:
@@ -63,13 +81,10 @@ class Memory:
         """
         try:
             told = orjson.loads(self._path.read_bytes())
-            found = Remembered(*(str(told[name]) for name in ("view", "order", "filter")))
-            if found.view not in VIEWS:
-                raise ValueError(f"there is no view {found.view[:40]!r}")
-            _ = found.query
+            found = _remembered(told)
         except FileNotFoundError:
             return Remembered(), ""
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             return Remembered(), f"what was remembered is ignored, {self._path} is broken: {str(why)[:200]}"
         self._wanted = found

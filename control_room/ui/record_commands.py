@@ -26,6 +26,7 @@ POINTLESS: Final = frozenset(
         "replay_preview",
         "replay_file",
         "replay_rate",
+        "replay_speed",
         "replay_max",
         "replay_ids",
         "compare",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
+from control_room.reports.contents import gather_contents
+from control_room.reports.curves import Curves
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.opened import OpenedRun
 from control_room.tracking.timeline import Timeline
@@ -39,7 +41,12 @@ class RecordDesk:
         """The verdict from files; nothing is written."""
         return check(run)
 
+    def curves(self, run: Path, verdict: Verdict) -> Curves:
+        """How the run went over its time, from its files."""
+        return gather_contents(run, verdict).curves
+
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise RuntimeError(why_not(self._opened.run_dir.name))
 
-    up = down = preview = apply = heal = survey = send = verify = export = compare = demo = scenario = _refuse
+    up = down = preview = apply = unavailable = heal = survey = send = redeliver = _refuse
+    verify = size = remove = export = compare = demo = scenario = _refuse

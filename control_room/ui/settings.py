@@ -75,7 +75,7 @@ class Setting:
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("theme", "textual-dark", "The colours: Textual's themes, and bruce-contrast for bad light.", _themes),
     Setting("start_view", "stack", "The view shown first, where none is remembered.", lambda: tuple(VIEWS)),
-    Setting("remember", True, "Whether view, order and filter are those of the last time with the same state folder."),
+    Setting("remember", True, "Whether view, order and filters, of the logs too, are those of the last time here."),
     Setting("mouse", True, "Whether clicks are the app's; false leaves them to the terminal, to select text."),
     Setting("read_only", False, "Whether the app only watches, as with --read-only."),
     Setting("serve_port", 8400, "The port of `bruce-control serve`; 0: a free one."),

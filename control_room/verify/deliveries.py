@@ -12,6 +12,7 @@ from control_room.verify.crosscheck import CrossCheck
 from control_room.verify.duplicates import Cause, causes
 from control_room.verify.faults import Fault
 from control_room.verify.history import Histories, History
+from control_room.verify.redeliveries import Asked
 from control_room.verify.whereabouts import trail
 
 MISSING: Final = frozenset({TransactionClass.LOST, TransactionClass.STRANDED, TransactionClass.LATE})
@@ -48,6 +49,8 @@ class Deliveries:
     crosscheck: CrossCheck | None = None
     last_attempts: Mapping[str, str] = field(default_factory=dict)
     """For ids that did not arrive: the last recorded attempt, in words."""
+    asked: Asked = field(default_factory=dict)
+    """The numbers of the redeliveries that an operator asked for, by id."""
 
     def found(self) -> Iterator[tuple[str, History, TransactionClass, str]]:
         """Each id with its history, class and why."""
@@ -75,7 +78,7 @@ class Deliveries:
                 history.rounds,
                 history.answers,
                 history.duplicates,
-                tuple(dict.fromkeys(causes(history, self.faults))) if history.arrivals else (),
+                tuple(dict.fromkeys(self._causes(transaction_id, history))) if history.arrivals else (),
                 outcome,
                 self.explained(transaction_id, history, outcome, why),
             )
@@ -83,7 +86,10 @@ class Deliveries:
     def duplicate_causes(self) -> Counter[Cause]:
         """Deliveries beyond the first, by cause; of this run's ids alone."""
         counted: Counter[Cause] = Counter()
-        for history in self.histories.values():
+        for transaction_id, history in self.histories.items():
             if history.arrivals:
-                counted.update(causes(history, self.faults))
+                counted.update(self._causes(transaction_id, history))
         return counted
+
+    def _causes(self, transaction_id: str, history: History) -> Iterator[Cause]:
+        return causes(history, self.faults, self.asked.get(transaction_id, ()))

@@ -1,7 +1,11 @@
 """Why a transaction was delivered more than once: one cause per delivery beyond the first, from evidence alone.
 
-Each later delivery is compared with the delivery before it (by the merchant's clock). The Kafka record (`src`), the
-round and attempt (`att`) tell what kind of repetition it is; the fault log tells what made it happen. In order:
+A redelivery that an operator asked for has a number, which its lines in the ledger carry (`red`). The first delivery of
+each number, and the transaction's own first one beside them, came because somebody asked: `redelivered-by-operator`, if
+redeliveries.jsonl has that number for that id; a number that nobody gave explains nothing: `unexplained`. Every other
+later delivery is compared with the one before it (by the merchant's clock) of the same number, or of none. The Kafka
+record (`src`), the round and attempt (`att`) tell what kind of repetition it is; the fault log tells what made it
+happen. In order:
 
 1. a line without a record or attempt number: `unexplained`;
 2. an earlier attempt or round after a later one, while a fault was on the dispatcher's link to the merchant: the link
@@ -25,8 +29,7 @@ round and attempt (`att`) tell what kind of repetition it is; the fault log tell
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -49,6 +52,7 @@ class Cause(StrEnum):
     DISPATCHER_ENDED = "dispatcher-ended"
     PARTITIONS_MOVED = "partitions-moved"
     PUBLISHED_TWICE = "published-twice"
+    REDELIVERED_BY_OPERATOR = "redelivered-by-operator"
     REQUEUED_ALTHOUGH_DELIVERED = "requeued-although-delivered"
     REQUEUED_TWICE = "requeued-twice"
     UNEXPLAINED = "unexplained"
@@ -60,18 +64,30 @@ WORDS: Final = {
     Cause.DISPATCHER_ENDED: "redelivered after the dispatcher ended between the 2xx and its commit",
     Cause.PARTITIONS_MOVED: "redelivered after a fault on a broker, or on the link to it, moved the partitions",
     Cause.PUBLISHED_TWICE: "published twice",
+    Cause.REDELIVERED_BY_OPERATOR: "redelivered by an operator",
     Cause.REQUEUED_ALTHOUGH_DELIVERED: "re-queued although delivered (answer lost)",
     Cause.REQUEUED_TWICE: "re-queued, and its original worked on again",
     Cause.UNEXPLAINED: "unexplained",
 }
 
 
-def causes(history: History, faults: Sequence[Fault]) -> Iterator[Cause]:
-    """The cause of each delivery beyond the first."""
-    if history.arrivals:
-        arrivals = sorted(history.arrivals, key=lambda arrival: arrival.at)
-        for earlier, later in itertools.pairwise(arrivals):
+def causes(history: History, faults: Sequence[Fault], asked: Collection[str] = ()) -> Iterator[Cause]:
+    """The cause of each delivery beyond the first.
+
+    Args:
+        history: of one transaction.
+        faults: the run's faults.
+        asked: the numbers of the redeliveries that an operator asked for, of this transaction.
+    """
+    last: dict[str, Arrival] = {}
+    for later in sorted(history.arrivals or (), key=lambda arrival: arrival.at):
+        earlier = last.get(later.redelivery)
+        if earlier is not None:
             yield _cause(earlier, later, faults)
+        elif last:
+            numbers = {*last, later.redelivery} - {""}
+            yield Cause.REDELIVERED_BY_OPERATOR if numbers <= set(asked) else Cause.UNEXPLAINED
+        last[later.redelivery] = later
 
 
 def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:

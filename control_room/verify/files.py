@@ -19,6 +19,7 @@ EARLIER: Final = "earlier.jsonl"
 STORES: Final = "stores.jsonl"
 ATTEMPTS: Final = "attempts.jsonl"
 CROSSCHECK: Final = "crosscheck.jsonl"
+REDELIVERIES: Final = "redeliveries.jsonl"
 TRACKING: Final = "tracking.jsonl"
 MANIFEST: Final = "manifest.json"
 VERDICT: Final = "verdict.json"
@@ -40,11 +41,12 @@ EVIDENCE: Final = (
     STORES,
     ATTEMPTS,
     CROSSCHECK,
+    REDELIVERIES,
     TRACKING,
 )
 """All that a manifest lists, present or absent."""
 
-ADDED_LATER: Final = frozenset({CROSSCHECK, TRACKING})
+ADDED_LATER: Final = frozenset({CROSSCHECK, REDELIVERIES, TRACKING})
 """Files that a manifest of an earlier version does not name: not to be named then means absent."""
 
 REQUIRED: Final = frozenset({RUN, OPERATIONS, LEDGER})

@@ -21,6 +21,8 @@ class Arrival(NamedTuple):
     dispatcher: str
     answer: str = ""
     """`cut` where the merchant reset the connection instead of answering, `drip` where the answer came byte by byte."""
+    redelivery: str = ""
+    """The number of the redelivery that it belongs to; empty for the transaction's own delivery."""
 
 
 class Body:

@@ -22,6 +22,7 @@ from control_room.verify.files import DECISIVE, DRAIN, FAULTS, FORMAT, LEDGER, O
 from control_room.verify.ledger import LedgerWindow, read_ledger, read_outside
 from control_room.verify.manifest import EvidenceError, Manifest, broken_seals, read_manifest
 from control_room.verify.operations import OperationLog, read_operations
+from control_room.verify.redeliveries import Redeliveries, read_redeliveries
 from control_room.verify.stores import Drain, Stores, last_attempts, read_drain, read_stores
 from control_room.verify.tally import Tally
 from control_room.verify.verdict import Outcome, StoresAgreement, Verdict
@@ -85,7 +86,8 @@ def _judge(run_dir: Path, manifest: Manifest, blank: Verdict, doubts: _Doubts) -
     stores = read_stores(run_dir)
     circumstances = Circumstances(read_outside(run_dir), stores, drain, log.ended)
     crosscheck = _crosscheck(run_dir, doubts)
-    deliveries = Deliveries(log.histories, window.strangers, circumstances, faults, crosscheck)
+    asked = _redeliveries(run_dir, doubts).by_id
+    deliveries = Deliveries(log.histories, window.strangers, circumstances, faults, crosscheck, asked=asked)
     _doubt_the_log(log, manifest.run, doubts)
     _doubt_the_ledger(window, drain, faults, doubts)
     _doubt_the_faults(faults, begins_at, doubts)
@@ -122,6 +124,16 @@ def _crosscheck(run_dir: Path, doubts: _Doubts) -> CrossCheck | None:
     except EvidenceError as error:
         doubts.unknown.append(f"{error}.")
         return None
+
+
+def _redeliveries(run_dir: Path, doubts: _Doubts) -> Redeliveries:
+    try:
+        found = read_redeliveries(run_dir)
+    except EvidenceError as error:
+        doubts.unknown.append(f"{error}.")
+        return Redeliveries()
+    doubts.notes += [found.note] if found.note else []
+    return found
 
 
 def _compare_stores(

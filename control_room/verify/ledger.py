@@ -93,7 +93,8 @@ def _add(history: History, record: dict[str, Any], rounds: dict[str, int]) -> No
     if record["hmac"] != GOOD_SIGNATURE or record["wh"] != GOOD_SIGNATURE:
         history.bad_signature = True
     answer = record.get("ans") or ""
-    arrival = Arrival(float(record["at"]), record["src"] or "", attempt, record["by"] or "", answer)
+    again = str(record.get("red") or "")
+    arrival = Arrival(float(record["at"]), record["src"] or "", attempt, record["by"] or "", answer, again)
     history.arrive(arrival, bytes.fromhex(record["sha"]))
 
 

@@ -63,6 +63,8 @@ FIRST_SEEN_HEADER: Final = "first-seen"
 """Unix milliseconds at which the event was accepted; survives re-queues."""
 NOT_BEFORE_HEADER: Final = "not-before"
 """Unix milliseconds before which a re-queued event is not tried again."""
+REDELIVERY_HEADER: Final = "redelivery"
+"""The number of the redelivery that the record belongs to; survives re-queues. Absent for the event's own delivery."""
 
 
 class TopicError(RuntimeError):
@@ -204,8 +206,9 @@ def _assert_topics(
                 raise TopicError(f"topic {resource.name}: {key} is {found}, must be {expected}")
     topics = admin.list_topics(timeout=timeout_s).topics
     for name in names:
-        if name not in topics:
-            continue  # made a moment ago, not in this broker's metadata yet
+        if name not in topics or not topics[name].partitions:
+            # Nothing is asserted of what is not seen: asked again, until this broker has heard of it.
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"topic {name} is not in the metadata"))
         if name == settings.kafka_topic and len(topics[name].partitions) < settings.kafka_topic_partitions:
             raise TopicError(
                 f"topic {name}: {len(topics[name].partitions)} partitions, "

@@ -20,6 +20,8 @@ RECORD_HEADER: Final = "X-Bruce-Record"
 ATTEMPT_HEADER: Final = "X-Bruce-Attempt"
 """`round.attempt`."""
 DISPATCHER_HEADER: Final = "X-Bruce-Dispatcher"
+REDELIVERY_HEADER: Final = "X-Bruce-Redelivery"
+"""The number of the redelivery that the attempt belongs to; absent from the payment's own delivery."""
 
 TOLERANCE_S: Final = 300
 """How old or how far ahead a `webhook-timestamp` may be: the Standard Webhooks libraries' own tolerance."""

@@ -15,16 +15,8 @@ from typing import Final, Protocol
 import aiohttp
 from yarl import URL
 
-from services.common.signing import (
-    ATTEMPT_HEADER,
-    DISPATCHER_HEADER,
-    RECORD_HEADER,
-    SIGNATURE_HEADER,
-    WEBHOOK_ID_HEADER,
-    WEBHOOK_SIGNATURE_HEADER,
-    WEBHOOK_TIMESTAMP_HEADER,
-    Secrets,
-)
+from services.common.signing import Secrets
+from services.common.webhook import attempt_headers, fixed_headers
 from services.dispatcher.record import Record
 from services.dispatcher.retry import parse_retry_after
 
@@ -32,7 +24,6 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 """Of an answer's body no more is read: the status is all that counts, the rest only frees the connection."""
 KEEP_ALIVE_S: Final = 15.0
 """An idle connection is closed before common servers and balancers close it (60-75 s) under our hands."""
-USER_AGENT: Final = "Bruce-Dispatcher/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,27 +136,23 @@ class RequestHeaders:
     def __init__(self, secrets: Secrets, dispatcher: str) -> None:
         """`dispatcher` is the member's name."""
         self._secrets = secrets
-        self._fixed = {
-            "Content-Type": "application/json",
-            "User-Agent": USER_AGENT,
-            DISPATCHER_HEADER: dispatcher,
-        }
+        self._fixed = fixed_headers(dispatcher)
 
     def make(self, record: Record, now_s: float) -> dict[str, str]:
         """The headers for `record`'s attempt number `record.attempt`, signed at Unix time `now_s`."""
         if not record.signature:
             record.signature = self._secrets.sign(record.body)
-        timestamp_s = int(now_s)
-        position = record.position
-        return {
-            **self._fixed,
-            SIGNATURE_HEADER: record.signature,
-            WEBHOOK_ID_HEADER: record.transaction_id,
-            WEBHOOK_TIMESTAMP_HEADER: str(timestamp_s),
-            WEBHOOK_SIGNATURE_HEADER: self._secrets.webhook_signature(record.transaction_id, timestamp_s, record.body),
-            RECORD_HEADER: f"{position.partition}@{position.offset}",
-            ATTEMPT_HEADER: f"{record.round}.{record.attempt}",
-        }
+        own = attempt_headers(
+            self._secrets,
+            record.body,
+            record.transaction_id,
+            now_s,
+            (record.position.partition, record.position.offset),
+            (record.round, record.attempt),
+            redelivery=record.redelivery,
+            signature=record.signature,
+        )
+        return {**self._fixed, **own}
 
 
 async def close_quietly(deliverer: Deliverer, timeout_s: float = 1.0) -> None:

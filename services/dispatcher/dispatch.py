@@ -282,7 +282,8 @@ class Dispatch:
         metrics.DEAD.inc()
         outcome = None
         if unreadable.transaction_id is not None:
-            outcome = dead(unreadable.transaction_id, unreadable.position, unreadable.reason, time.time())
+            position, reason = unreadable.position, unreadable.reason
+            outcome = dead(unreadable.transaction_id, position, reason, time.time(), unreadable.redelivery)
         self._ports.recorder.add(outcome, unreadable.position)
         self._intake.release(unreadable.size_bytes)
 
@@ -319,6 +320,7 @@ class Dispatch:
             status=None,
             error=None,
             next_due_s=next_due_s,
+            redelivery=record.redelivery,
         )
 
     def _say_resumed(self, resumed: Resumed) -> None:

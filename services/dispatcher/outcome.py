@@ -32,6 +32,8 @@ class Outcome(NamedTuple):
     status: int | None
     error: str | None
     next_due_s: float | None
+    redelivery: int | None = None
+    """The number of the redelivery that it is of; None for the transaction's own delivery."""
 
 
 WRITE: Final = """
@@ -39,16 +41,25 @@ WRITE: Final = """
 WITH outcome AS MATERIALIZED (
     SELECT *
     FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::float8[],
-                %s::float8[], %s::float4[], %s::int[], %s::text[], %s::float8[], %s::bool[])
+                %s::float8[], %s::float4[], %s::int[], %s::text[], %s::float8[], %s::bigint[], %s::bool[])
         AS o (transaction_id, state, round, attempt, attempts_total, kafka_partition, kafka_offset, at_s,
-              started_s, duration_ms, status, error, next_due_s, latest)
+              started_s, duration_ms, status, error, next_due_s, redelivery, latest)
 ), attempt AS (
     INSERT INTO delivery_attempts (transaction_id, started_at, round, attempt, duration_ms, status, error, dispatcher,
-                                   kafka_partition, kafka_offset, next_due_at)
+                                   kafka_partition, kafka_offset, next_due_at, redelivery)
     SELECT transaction_id, to_timestamp(started_s), round, attempt, duration_ms, status, error, %s,
-           kafka_partition, kafka_offset, to_timestamp(next_due_s)
+           kafka_partition, kafka_offset, to_timestamp(next_due_s), redelivery
     FROM outcome WHERE started_s IS NOT NULL
     ON CONFLICT DO NOTHING
+), redelivered AS (
+    -- Through the primary key: a batch without redeliveries costs it nothing, however many there ever were.
+    UPDATE redeliveries r
+       SET (ended_at, ended_as) = (SELECT to_timestamp(o.at_s), o.state FROM outcome o
+                                    WHERE o.redelivery = r.number AND o.state IN ('delivered', 'dead')
+                                    ORDER BY o.at_s LIMIT 1)
+     WHERE r.number = ANY (ARRAY(SELECT redelivery FROM outcome
+                                  WHERE redelivery IS NOT NULL AND state IN ('delivered', 'dead')))
+       AND r.ended_at IS NULL
 )
 INSERT INTO deliveries AS known (transaction_id, state, round, attempt, attempts_total, last_status, last_error,
                                  next_due_at, delivered_at, updated_at, dispatcher)
@@ -73,11 +84,11 @@ def attempts_total(record: Record, max_attempts: int) -> int:
     return (record.round - 1) * max_attempts + record.attempt
 
 
-def dead(transaction_id: str, position: Position, reason: str, at_s: float) -> Outcome:
+def dead(transaction_id: str, position: Position, reason: str, at_s: float, redelivery: int | None) -> Outcome:
     """The outcome of an unreadable record whose id can be read."""
     return Outcome(
         transaction_id, "dead", 1, 0, 0, position.partition, position.offset, at_s, None, None, None,
-        clean(reason), None,
+        clean(reason), None, redelivery,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from services.common.event import TRANSACTION_ID
-from services.common.kafka import FIRST_SEEN_HEADER, NOT_BEFORE_HEADER, ROUND_HEADER
+from services.common.kafka import FIRST_SEEN_HEADER, NOT_BEFORE_HEADER, REDELIVERY_HEADER, ROUND_HEADER
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -45,6 +45,8 @@ class Record:
     """Unix milliseconds at which the API accepted it."""
     not_before_ms: int = 0
     """Unix milliseconds before which a re-queued record is not tried; 0 where it may be tried at once."""
+    redelivery: int | None = None
+    """The number of the redelivery that it belongs to; None for the transaction's own delivery."""
     round: int = 1
     attempt: int = 0
     """Attempts made in this round."""
@@ -69,6 +71,11 @@ class Unreadable:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+    @property
+    def redelivery(self) -> int | None:
+        """As a record's."""
+        return next((_positive(text) for name, text in self.headers if name == REDELIVERY_HEADER), None)
 
     @property
     def size_bytes(self) -> int:
@@ -101,16 +108,21 @@ def read_record(
             record.first_seen_ms = _number(text, record.first_seen_ms)
         elif name == NOT_BEFORE_HEADER:
             record.not_before_ms = min(_number(text, 0), now_ms + MAX_NOT_BEFORE_MS)
+        elif name == REDELIVERY_HEADER:
+            record.redelivery = _positive(text)
     return record
 
 
 def requeue_headers(record: Record, not_before_ms: int) -> Headers:
     """The headers of `record`'s next round."""
-    return [
+    headers: Headers = [
         (ROUND_HEADER, b"%d" % (record.round + 1)),
         (FIRST_SEEN_HEADER, b"%d" % record.first_seen_ms),
         (NOT_BEFORE_HEADER, b"%d" % not_before_ms),
     ]
+    if record.redelivery is not None:
+        headers.append((REDELIVERY_HEADER, b"%d" % record.redelivery))
+    return headers
 
 
 def dead_letter(unreadable: Unreadable, topic: str) -> tuple[bytes | None, bytes | None, Headers]:
@@ -162,6 +174,11 @@ def _parse(value: bytes) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return None
+
+
+def _positive(text: bytes | None) -> int | None:
+    """A redelivery's number; None where it is none."""
+    return _number(text, 0) or None
 
 
 def _number(text: bytes | None, otherwise: int) -> int:

@@ -36,6 +36,7 @@ from services.dispatcher.requeue import Requeuer
 from services.dispatcher.retry import RetryPolicy
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.source import Source
+from services.dispatcher.standstill import Standstill
 from services.dispatcher.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -182,10 +183,12 @@ class Service:
         gc.set_threshold(GC_THRESHOLD)
         requeuer.start()
         source.start()
+        standstill = Standstill(self._loop, lambda: source.rounds, self._fatal)
         log.info("dispatcher started url=%s topic=%s", settings.webhook_url, settings.kafka_topic)
         await asyncio.wait([stopping, self._verdict], return_when=asyncio.FIRST_COMPLETED)
         if self._verdict.done():
             raise FatalError(self._verdict.result())
+        standstill.stop()
         await self._drain(dispatch, recorder, requeuer, source, sink)
         return 0
 

@@ -81,6 +81,8 @@ class Source:
         self._completed: deque[list[Position]] = deque()
         self._finish_by_s: float | None = None
         self._complained_s = float("-inf")
+        self.rounds = 0
+        """Counts while the thread goes round. Other threads read it."""
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     @property
@@ -120,6 +122,7 @@ class Source:
             self._sink.fatal(f"the Kafka consumer failed: {type(error).__name__}: {error}")
 
     def _turn(self, consumer: Consumer) -> None:
+        self.rounds += 1
         now_s = time.monotonic()
         self._settle()
         self._commits.commit_if_due(consumer, now_s)
@@ -208,9 +211,14 @@ class Source:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         crash.point("dispatcher.in-rebalance")
-        self._assignments.assign(consumer, partitions, lambda: self._finish_by_s is not None)
+        self._assignments.assign(consumer, partitions, self._leaves)
         self._flow.forget()
         self._changed()
+
+    def _leaves(self) -> bool:
+        """Asked again and again by a wait for Kafka that lasts: such a wait is no standstill."""
+        self.rounds += 1
+        return self._finish_by_s is not None
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._settle()

@@ -14,6 +14,7 @@ from services.common.signing import (
     DISPATCHER_HEADER,
     MAX_TIMESTAMP_CHARS,
     RECORD_HEADER,
+    REDELIVERY_HEADER,
     SIGNATURE_HEADER,
     WEBHOOK_ID_HEADER,
     WEBHOOK_SIGNATURE_HEADER,
@@ -36,7 +37,7 @@ def examine(body: bytes, headers: Mapping[str, str], secrets: Secrets, now_s: fl
     Never raises, whatever the request holds.
     """
     transaction_id = _transaction_id(body)
-    return {
+    record = {
         "k": "req",
         "id": transaction_id,
         "at": round(now_s, 6),
@@ -48,6 +49,9 @@ def examine(body: bytes, headers: Mapping[str, str], secrets: Secrets, now_s: fl
         "att": _text(headers.get(ATTEMPT_HEADER)),
         "by": _text(headers.get(DISPATCHER_HEADER)),
     }
+    if redelivery := _text(headers.get(REDELIVERY_HEADER)):
+        record["red"] = redelivery
+    return record
 
 
 def _transaction_id(body: bytes) -> str:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from services.common.kafka import is_fatal, offset_of
+from services.common.kafka import REDELIVERY_HEADER, is_fatal, offset_of
 from services.common.lanes import Lanes
 from services.common.outbox import Report
+from services.common.redeliveries import Due, Redelivered
 from services.outbox_publisher import metrics
 from services.outbox_publisher.leases import Claimed
 
@@ -45,6 +46,8 @@ class Courier:
         self._lanes = lanes
         self._acknowledged: list[Report] = []
         self._failed: list[str] = []
+        self._redelivered: list[Redelivered] = []
+        self._failed_redeliveries: list[int] = []
         self._fatal: KafkaError | None = None
         self._down = False
         self._asked_in_vain = 0
@@ -92,27 +95,30 @@ class Courier:
             self._lanes.reopen()
             self._say(True, "")
 
-    def send(self, rows: list[Claimed], partition: int) -> None:
+    def send(self, rows: Sequence[Claimed | Due], partition: int) -> None:
         """Gives `rows` to the producer; what it does not take counts as failed.
 
         Raises:
             ProducerFatalError: see there.
         """
         self._lanes.sent(partition, len(rows), time.monotonic())
-        on_delivery = partial(self._on_delivery, self.cluster_id)
         for sent, row in enumerate(rows):
+            # A redelivery's time is when it was asked for: with that of an old payment retention would take it at once.
+            at_ms, number = (row.asked_at_ms, row.number) if isinstance(row, Due) else (row.accepted_at_ms, None)
             try:
                 self._producer.produce(
                     self._topic,
                     value=row.canonical,
                     key=row.transaction_id,
                     partition=partition,
-                    timestamp=row.accepted_at_ms,
-                    on_delivery=on_delivery,
+                    timestamp=at_ms,
+                    headers=[] if number is None else [(REDELIVERY_HEADER, b"%d" % number)],
+                    on_delivery=partial(self._on_delivery, self.cluster_id, number),
                 )
             except (BufferError, KafkaException) as error:
                 self._lanes.unsent(partition, len(rows) - sent)
-                self._failed += [left.transaction_id for left in rows[sent:]]
+                for left in rows[sent:]:
+                    self._fail(left.transaction_id, left.number if isinstance(left, Due) else None)
                 if isinstance(error, KafkaException):
                     self._on_error(error.args[0])
                 break
@@ -148,17 +154,31 @@ class Courier:
         failed, self._failed = self._failed, []
         return acknowledged, failed
 
-    def _on_delivery(self, cluster_id: str, error: KafkaError | None, message: Message) -> None:
+    def take_redeliveries(self) -> tuple[list[Redelivered], list[int]]:
+        """Likewise of redeliveries, by their numbers."""
+        acknowledged, self._redelivered = self._redelivered, []
+        failed, self._failed_redeliveries = self._failed_redeliveries, []
+        return acknowledged, failed
+
+    def _fail(self, transaction_id: str, redelivery: int | None) -> None:
+        if redelivery is None:
+            self._failed.append(transaction_id)
+        else:
+            self._failed_redeliveries.append(redelivery)
+
+    def _on_delivery(self, cluster_id: str, redelivery: int | None, error: KafkaError | None, message: Message) -> None:
         partition, key = message.partition(), message.key()
         transaction_id = key.decode() if isinstance(key, bytes) else str(key)
         ok = error is None
         offset = offset_of(error, message)
         if partition is not None and partition >= 0:
             self._lanes.reported(partition, ok=ok, now_s=time.monotonic())
-        if offset is not None:
+        if offset is None:
+            self._fail(transaction_id, redelivery)
+        elif redelivery is None:
             self._acknowledged.append(Report(transaction_id, partition or 0, offset, time.time(), cluster_id))
         else:
-            self._failed.append(transaction_id)
+            self._redelivered.append(Redelivered(redelivery, partition or 0, offset, time.time()))
         if not ok or self._down:
             self._say(self._lanes.open, str(error))
 

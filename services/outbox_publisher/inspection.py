@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from services.common import redeliveries
 from services.common.postgres import Connection
 from services.outbox_publisher import batches, metrics
 from services.outbox_publisher.batches import PutBack
@@ -84,7 +85,7 @@ class Inspection:
             self._topic_id = seen.topic_id
         gone = partial(batches.put_back_of_gone_logs, cluster_id=seen.cluster_id, gone_to=self._gone_to)
         done = self._put_back("log", until_s, gone)
-        done = done and self._compare_offsets(seen, until_s)
+        done = done and self._compare_redeliveries(seen, until_s) and self._compare_offsets(seen, until_s)
         if not done:
             self._look_at_s = 0.0  # more is to be put back: go on in the next round
             return
@@ -93,6 +94,29 @@ class Inspection:
         if not self._backfilled:
             self._backfilled = bool(self._run(partial(batches.backfill, cluster_id=seen.cluster_id, limit=_ROWS)))
             self._look_at_s = self._look_at_s if self._backfilled else time.monotonic() + _SLICE_S
+
+    def _compare_redeliveries(self, seen: Seen, until_s: float) -> bool:
+        """Puts back those that went to a topic that is gone (at each look: one may be marked after the topic was made
+        anew), and those that lie beyond the end of their partition. False where more is left than time."""
+        while self._topic_id:
+            rows = self._run(partial(redeliveries.put_back, topic_id=self._topic_id, limit=_ROWS))
+            self._tell_redeliveries(rows)
+            if rows < _ROWS:
+                break
+            if time.monotonic() > until_s:
+                return False
+        places = self._run(partial(redeliveries.last_places, limit=_ROWS))  # before the ends: see `put_back_beyond`
+        if places:
+            _, ends = self._cluster.bounds(seen.partitions)
+            gone = [place for place in places if place.offset >= ends.get(place.partition, place.offset + 1)]
+            if gone:
+                self._tell_redeliveries(self._run(partial(redeliveries.put_these_back, places=gone)))
+        return True
+
+    def _tell_redeliveries(self, rows: int) -> None:
+        if rows:
+            metrics.PUT_BACK.labels("redelivery").inc(rows)
+            log.warning("redeliveries whose record is gone from Kafka are published again rows=%d", rows)
 
     def _compare_offsets(self, seen: Seen, until_s: float) -> bool:
         newest = self._run(batches.newest)  # before the ends: see `put_back_beyond`

@@ -38,7 +38,7 @@ The limit within LATERAL makes the planner look each payment up: where statistic
 looked at while one transaction filled it) it read the whole table instead, 6 s for 500 of 100,000 rows.
 What lies in the future (a row made then, a lease of many times our own) was written before the server's clock was set
 back: it is due now, not when that time comes."""
-_FURTHEST_LEASES: Final = 10
+FURTHEST_LEASES: Final = 10
 """So many of our leases ahead no other publisher's can end, whatever its settings."""
 
 _RELEASE: Final = """
@@ -76,7 +76,7 @@ def claim(connection: Connection, member: str, *, limit: int, grace_s: float, le
     Raises:
         psycopg.Error: nothing is claimed, or it is and nobody knows: such rows come back with their lease.
     """
-    furthest_s = _FURTHEST_LEASES * lease_s
+    furthest_s = FURTHEST_LEASES * lease_s
     given = [grace_s, furthest_s, limit, member, lease_s]
     rows = connection.execute(_CLAIM, given, prepare=True, binary=True).fetchall()
     return [Claimed(*row) for row in rows]

@@ -14,6 +14,7 @@ PUBLISHED: Final = Counter("bruce_outbox_published_total", "Rows acknowledged by
 REPUBLISHED: Final = Counter(
     "bruce_outbox_republished_total", "Rows brought to Kafka that somebody else had published meanwhile."
 )
+REDELIVERED: Final = Counter("bruce_outbox_redelivered_total", "Redeliveries that Kafka acknowledged.")
 RELEASED: Final = Counter("bruce_outbox_released_total", "Rows given back because Kafka did not acknowledge them.")
 PUT_BACK: Final = Counter(
     "bruce_outbox_put_back_total",

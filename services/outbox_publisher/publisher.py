@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
 import psycopg
 
-from services.common import crash
+from services.common import crash, redeliveries
 from services.common.lifecycle import StopFlag
 from services.common.outbox import Report, mark_published
 from services.common.postgres import Connection, Link
+from services.common.redeliveries import Due, Redelivered
 from services.outbox_publisher import metrics
 from services.outbox_publisher.cluster import Cluster
 from services.outbox_publisher.courier import Courier
 from services.outbox_publisher.inspection import Inspection
-from services.outbox_publisher.leases import claim, look, release, release_own
+from services.outbox_publisher.leases import FURTHEST_LEASES, Claimed, claim, look, release, release_own
 from services.outbox_publisher.settings import PublisherSettings
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Publisher:
         self._stop = stop
         self._acknowledged: list[Report] = []
         self._failed: list[str] = []
+        self._redelivered: list[Redelivered] = []
+        self._failed_redeliveries: list[int] = []
         self._claim_at_s = 0.0
         self._look_at_s = 0.0
         self._postgres_away = False
@@ -93,15 +96,7 @@ class Publisher:
             return False
         number, room = lane
         limit = batch if room is None else min(room, batch)
-        rows = self._run(
-            partial(
-                claim,
-                member=settings.member_name,
-                limit=limit,
-                grace_s=settings.outbox_grace_sec,
-                lease_s=settings.outbox_lease_sec,
-            )
-        )
+        rows = self._claim(limit)
         metrics.SWEEP_SECONDS.observe(time.monotonic() - now_s)
         full = len(rows) == limit and (room is None or self._courier.open)
         if not full:
@@ -117,6 +112,25 @@ class Publisher:
         log.debug("publishing rows=%d partition=%d", len(rows), number)
         self._courier.send(rows, number)
         return full
+
+    def _claim(self, limit: int) -> Sequence[Claimed | Due]:
+        """Rows of the outbox, and where there are fewer than `limit`, redeliveries: new payments go first."""
+        member, lease_s = self._settings.member_name, self._settings.outbox_lease_sec
+        rows: list[Claimed | Due] = []
+        rows += self._run(
+            partial(claim, member=member, limit=limit, grace_s=self._settings.outbox_grace_sec, lease_s=lease_s)
+        )
+        if len(rows) < limit:
+            furthest_s = FURTHEST_LEASES * lease_s
+            left = limit - len(rows)
+            again = partial(redeliveries.claim, member=member, limit=left, furthest_s=furthest_s, lease_s=lease_s)
+            try:
+                rows += self._run(again)
+            except psycopg.Error:
+                # What was claimed before it is sent all the same; these come back with their lease.
+                if not rows:
+                    raise
+        return rows
 
     def _settle(self, until_s: float | None = None) -> None:
         """Marks what was acknowledged and gives back what failed. Raises psycopg.Error; both are then kept."""
@@ -135,6 +149,23 @@ class Publisher:
             self._run(partial(release, member=self._settings.member_name, ids=self._failed), until_s)
             metrics.RELEASED.inc(len(self._failed))
             self._failed = []
+        self._settle_redeliveries(until_s)
+
+    def _settle_redeliveries(self, until_s: float | None) -> None:
+        acknowledged, failed = self._courier.take_redeliveries()
+        self._redelivered += acknowledged
+        self._failed_redeliveries += failed
+        member = self._settings.member_name
+        if self._redelivered:
+            crash.point("publisher.before-mark")
+            reports = tuple(self._redelivered)
+            self._run(partial(redeliveries.mark_published, by=member, reports=reports), until_s)
+            self._redelivered.clear()
+            metrics.REDELIVERED.inc(len(reports))
+        if self._failed_redeliveries:
+            numbers = tuple(self._failed_redeliveries)
+            self._run(partial(redeliveries.release, member=member, numbers=numbers), until_s)
+            self._failed_redeliveries.clear()
 
     def _look(self) -> None:
         if time.monotonic() >= self._look_at_s:
@@ -172,6 +203,7 @@ class Publisher:
             return False
         try:
             freed = self._run(partial(release_own, member=self._settings.member_name))
+            freed += self._run(partial(redeliveries.release_own, member=self._settings.member_name))
         except psycopg.errors.QueryCanceled:
             freed = 0
             log.warning("too much is pending to look for leases without an owner: they will run out")

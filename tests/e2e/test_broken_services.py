@@ -10,7 +10,7 @@ import pytest
 
 from control_room.exit_codes import LOST, UNKNOWN
 from control_room.stack.runtime import API_REPLICAS
-from tests.e2e.conftest import QUICK, Bruce, wait_for
+from tests.e2e.conftest import COMMAND, QUICK, Bruce, wait_for
 from tests.e2e.test_replay_proven import replay_under_way
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def replay_with(bruce, bug):
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.module)
 def test_a_pipeline_with_this_bug_never_ends_green(tmp_path, bug):
     environ = {**QUICK, **bug.environ, "PYTHONPATH": str(ROOT)}
-    bruce = Bruce(tmp_path / "state", str(Path(sys.executable).with_name("bruce-control")), tmp_path, **environ)
+    bruce = Bruce(tmp_path / "state", COMMAND, tmp_path, **environ)
     try:
         verdict, code = replay_with(bruce, bug)
     finally:
@@ -97,7 +97,7 @@ def test_a_pipeline_with_this_bug_never_ends_green(tmp_path, bug):
 def test_a_pipeline_that_is_only_slower_ends_green(tmp_path):
     """What tells a bug from a difference: the other half of a checker's worth."""
     environ = {**QUICK, "PYTHONPATH": str(ROOT), "OUTBOX_GRACE_SEC": "0"}
-    bruce = Bruce(tmp_path / "state", str(Path(sys.executable).with_name("bruce-control")), tmp_path, **environ)
+    bruce = Bruce(tmp_path / "state", COMMAND, tmp_path, **environ)
     try:
         verdict, code = replay_with(bruce, Bug("api_leaves_all_to_the_publisher", API_REPLICAS, ""))
     finally:

@@ -1,11 +1,8 @@
-import sys
-from pathlib import Path
-
-from tests.e2e.conftest import Bruce
+from tests.e2e.conftest import COMMAND, Bruce
 
 
 def test_the_demo_kills_on_the_way_and_ends_green_with_nothing_left_running(tmp_path):
-    bruce = Bruce(tmp_path / "state", str(Path(sys.executable).with_name("bruce-control")), tmp_path)
+    bruce = Bruce(tmp_path / "state", COMMAND, tmp_path)
     try:
         summary = bruce.json("demo", timeout_s=420)
         assert summary["verdict"] == "proven", summary

@@ -56,7 +56,7 @@ def postgres_conninfo(request):
 def database(postgres_conninfo):
     """A connection to the module's database, its tables emptied first."""
     with psycopg.connect(postgres_conninfo, autocommit=True) as connection:
-        connection.execute("TRUNCATE payments, outbox_events, published_batches")
+        connection.execute("TRUNCATE payments, outbox_events, published_batches, redeliveries")
         yield connection
 
 

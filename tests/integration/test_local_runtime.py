@@ -17,6 +17,7 @@ import requests
 from control_room.stack.local import postgres, postgres_as_root, processes, takedown
 from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import MEMBERS, NotRunningError, StackError, State
+from control_room.tracking.kafka_view import KafkaReader
 from tests.integration.conftest import clean_environment
 from tests.integration.fixtures_stores import until
 
@@ -55,6 +56,15 @@ def test_up_returns_when_every_member_is_ready(stack):
     with psycopg.connect(where.postgres_conninfo) as connection:
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+def test_kafka_itself_tells_the_groups_members_and_what_they_hold(stack):
+    reader = KafkaReader(stack.endpoints())
+    until(lambda: reader.read().group_state == "Stable")
+    told = reader.read()
+    assert sorted(number for each in told.members for number in each.partitions) == [0, 1, 2]
+    assert [each.name.partition(".")[0] for each in told.members] == ["dispatcher"]
+    assert reader.group_coordinator() in told.brokers
 
 
 def test_a_second_up_changes_nothing_and_is_quick(stack):

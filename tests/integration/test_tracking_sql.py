@@ -52,7 +52,7 @@ def conninfo(request):
 @pytest.fixture
 def db(conninfo):
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("TRUNCATE payments, outbox_events, deliveries, delivery_attempts")
+        connection.execute("TRUNCATE payments, outbox_events, deliveries, delivery_attempts, redeliveries")
         yield connection
 
 

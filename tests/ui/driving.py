@@ -7,10 +7,23 @@ import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from control_room.tracking.timeline import Timeline, TimelineEvent
+from control_room.reports.contents import gather_contents
+from control_room.runs.remove import Size
+from control_room.tracking.timeline import Attempt, Timeline, TimelineEvent
+from control_room.tracking.webhook import webhook_of
 from control_room.ui.app import ControlRoom
+from services.common.signing import Secrets
 from tests.ui.moments import HEALTHY, NOW_S
 
+SECRET = "0123456789abcdef0123456789abcdef"
+WEBHOOK = webhook_of(
+    "http://127.0.0.1:5001/webhook_listener",
+    "4d3db980-0000-4000-8000-000000000001",
+    b'{"Receiver Name": "\\u001b[31m \\u202e", "Status": "SUCCESS"}',
+    [Attempt(NOW_S + 0.02, 1, 1, 41.0, 500, None, "dispatcher\x1b[31m", 1, 4411, NOW_S + 2)],
+    (),
+    Secrets.parse(SECRET),
+)
 SIZES = {"80x24": (80, 24), "120x34": (120, 34), "160x48": (160, 48)}
 
 
@@ -37,6 +50,9 @@ class FakeDesk:
         self.replay = None
         self.calls = []
         self.error = None
+        self.impossible = {}
+        self.verdict = None
+        self.events = []
         self.stuck = False
         self.release = threading.Event()
 
@@ -58,8 +74,11 @@ class FakeDesk:
         self._note("preview", fault, target)
         return f"{fault} {target}: leads 1 of 3 partitions, in-sync 3→2, minimum 2: writes go on"
 
-    def apply(self, job, fault, targets, params):
-        self._note("apply", fault, tuple(targets), dict(params))
+    def apply(self, job, fault, targets, params, for_s=None):
+        self._note("apply", fault, tuple(targets), dict(params), *([] if for_s is None else [for_s]))
+
+    def unavailable(self):
+        return dict(self.impossible)
 
     def heal(self, job, numbers=None):
         self._note("heal", numbers)
@@ -76,6 +95,17 @@ class FakeDesk:
 
     def check(self, run):
         self._note("check", run)
+        return self.verdict
+
+    def curves(self, run, verdict):
+        return gather_contents(run, verdict).curves
+
+    def size(self, run):
+        return Size(14, 3 * 2**20, judged=False)
+
+    def remove(self, run):
+        self._note("remove", run)
+        return self.size(run)
 
     def export(self, run):
         self._note("export", run)
@@ -88,7 +118,9 @@ class FakeDesk:
     def demo(self, job):
         self._note("demo")
 
-    def scenario(self, job, scenario, seed=None):
+    def scenario(self, job, scenario, seed=None, on_step=lambda event: None):
+        for event in self.events:
+            on_step(event)
         self._note("scenario", scenario.name, seed)
 
     def story(self, transaction_id):
@@ -99,7 +131,10 @@ class FakeDesk:
                 NOW_S + 0.02, "attempt", "dispatcher", "500 in 41 ms, wait 2.0 s", 20.0, {"round": 1, "attempt": 1}
             ),
         )
-        return Timeline(transaction_id, None, events, ())
+        return Timeline(transaction_id, None, events, (), WEBHOOK)
+
+    def redeliver(self, job, ids, reason):
+        self._note("redeliver", tuple(ids), reason)
 
     def find(self, text):
         self._note("find", text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from control_room.stack.runtime import MEMBERS, Endpoints, MemberStatus, State
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.faults_view import FaultLine, FaultsView, RunningFault
+from control_room.tracking.group_members import GroupMember
 from control_room.tracking.kafka_view import KafkaStatus, PartitionStatus
 from control_room.tracking.listing import Listing, Query
 from control_room.tracking.log_tail import LogView
@@ -88,6 +89,8 @@ def kafka(*, without: int | None = None) -> KafkaStatus:
             for number in range(3)
         ),
         "bruce-dispatcher",
+        group_state="Stable",
+        members=(GroupMember("dispatcher", "dispatcher", "127.0.0.1", (0, 1, 2)),),
     )
 
 
@@ -160,7 +163,7 @@ HEALTHY = Snapshot(
     transactions=Part(
         Listing(Query(), (*OPEN_ROWS, *(transaction(number) for number in range(50, 90))), 43, 3, OPEN_ROWS[1])
     ),
-    run=Part(RunStanding(run(), Arithmetic(12408, 12360, outbox=31, in_flight=17)), age_s=0.4),
+    run=Part(RunStanding(run(), Arithmetic(12408, 12360, outbox=31, in_flight=17), 0.0, 3), age_s=0.4),
     runs=Part((run(),)),
     faults=Part(FaultsView()),
     logs=Part(

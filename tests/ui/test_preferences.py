@@ -12,6 +12,7 @@ from control_room.ui.dialogs import Page
 from control_room.ui.memory import Memory, Remembered, memory_path
 from control_room.ui.settings import read_settings
 from control_room.ui.themes import THEMES
+from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import SIZES, driving, screen_text, wait_for
 from tests.ui.moments import BROKER_DOWN, EMPTY
 
@@ -70,6 +71,22 @@ async def test_a_setting_that_will_not_do_is_told_and_the_app_starts():
         await pilot.press("A")
         await wait_for(pilot, lambda: isinstance(app.screen, Page))
         assert sentence in app.screen._text
+
+
+async def test_other_keys_move_in_lists_and_leave_dialogs():
+    table = with_keys({"list_down": "down,t", "list_mark": "f6", "dialog_leave": "escape,n"})
+    async with driving(BROKER_DOWN, table=table) as (pilot, app, _, _):
+        members = app.query_one("#members", LineList)
+        assert "f6 marks" in screen_text(app)
+        await pilot.press("t", "f6", "j", "space")
+        await wait_for(pilot, lambda: members.marked == {"kafka-1"})
+        assert members.index == 2
+        await pilot.press("question_mark")
+        await wait_for(pilot, lambda: isinstance(app.screen, Page))
+        await pilot.press("q")
+        assert isinstance(app.screen, Page)
+        await pilot.press("n")
+        await wait_for(pilot, lambda: len(app.screen_stack) == 1)
 
 
 async def test_other_keys_work_and_every_hint_names_them():

@@ -11,7 +11,7 @@ from control_room.ui.dialogs import Ask, Page
 from control_room.ui.views.kafka import KafkaView
 from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import FakeDesk, driving, screen_text, wait_for
-from tests.ui.moments import BROKER_DOWN, EMPTY, HEALTHY, OPEN_ROWS
+from tests.ui.moments import BROKER_DOWN, EMPTY, HEALTHY, OPEN_ROWS, SAID
 
 
 def test_no_key_means_two_things_in_one_view():
@@ -241,6 +241,18 @@ async def test_scrolling_up_in_the_logs_holds_and_f_follows_again():
         assert "120 older lines dropped" in screen_text(app)
         await pilot.press("f")
         await wait_for(pilot, lambda: "following" in screen_text(app))
+
+
+async def test_a_wide_terminal_shows_list_timeline_logs_and_activity_at_once():
+    async with driving(BROKER_DOWN, (160, 48)) as (pilot, app, _, _):
+        await pilot.press("2")
+        shown = ("Transactions 43", "accepted by ingestion-api-2", "Logs of all members", "a fatal client error")
+        await wait_for(pilot, lambda: all(words in screen_text(app) for words in (*shown, "Activity", SAID)))
+        await pilot.press("7", "v", "v", "v", "2")
+        await wait_for(pilot, lambda: "from error on" in screen_text(app))
+        assert "Consumer paused" not in screen_text(app)
+        await pilot.press("z")
+        await wait_for(pilot, lambda: "Logs of all members" not in screen_text(app))
 
 
 async def test_the_palette_offers_the_commands_of_the_view():

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from control_room.scenarios.progress import StepBoard, StepEvent, StepState
 from control_room.ui.commands import VIEWS
 from control_room.ui.views import transactions
+from control_room.ui.widgets.step_list import StepList
 from tests.ui.driving import SIZES, driving, screen_text, wait_for
 from tests.ui.hostile import HOSTILE_EVERYWHERE
 from tests.ui.moments import MOMENTS, NOW_S
@@ -52,14 +54,35 @@ async def drawn(moment, size, views):
     return found
 
 
+def compare(name, size, text):
+    """With the kept screen; where asked for, keeps this one."""
+    kept = SCREENS / f"{name}-{size}.txt"
+    if os.environ.get("UPDATE_SCREENS"):
+        kept.write_text(text + "\n", encoding="utf-8")
+    assert text + "\n" == kept.read_text(encoding="utf-8"), kept.name
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("state", SHOWN)
 async def test_views_look_as_they_were_looked_at(state, size):
     for view, text in (await drawn(MOMENTS[state], size, SHOWN[state])).items():
-        kept = SCREENS / f"{view}-{state}-{size}.txt"
-        if os.environ.get("UPDATE_SCREENS"):
-            kept.write_text(text + "\n", encoding="utf-8")
-        assert text + "\n" == kept.read_text(encoding="utf-8"), kept.name
+        compare(f"{view}-{state}", size, text)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_scenario_looks_as_it_was_looked_at(size):
+    board = StepBoard("kill-two", ["at 25% accepted: kill kafka-2", "after 4 s: heal all", "expect delivered >= 10"])
+    board.note(StepEvent(0, StepState.RUNNING, NOW_S - 20))
+    board.note(StepEvent(0, StepState.DONE, NOW_S - 12))
+    board.note(StepEvent(1, StepState.RUNNING, NOW_S - 12))
+    async with driving(MOMENTS["broker-down"], SIZES[size]) as (pilot, app, _, _):
+        await pilot.press("4")
+        app.query_one(StepList).board = board
+        app.view.add_class("-steps")
+        app.view.focus_content()
+        app.draw()
+        await pilot.pause()
+        compare("chaos-scenario", size, screen_text(app))
 
 
 @pytest.mark.parametrize("size", SIZES)

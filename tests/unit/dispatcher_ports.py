@@ -163,7 +163,7 @@ class Log:
         self.positions, self.paused = {}, set()
         self.slips, self.script, self.asked = set(), deque(), []
         self.on_commit = None
-        self.refuse_commits = 0
+        self.refuse_commits = self.refuse_committed = 0
         self.cluster_id, self.looks, self.topic_gone = "one", 0, False
         self.topic_id = "T"
         self.extra = None
@@ -181,6 +181,9 @@ class Log:
                 self.positions.pop(one, None)
 
     def committed(self, partitions, timeout):
+        if self.refuse_committed:
+            self.refuse_committed -= 1
+            raise KafkaException(KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE))
         return [TopicPartition(one.topic, one.partition, *self.stored.get(one.partition, ())) for one in partitions]
 
     def incremental_assign(self, partitions):

@@ -39,6 +39,7 @@ class History:
         self.stores = {}
         self.stores_complete = True
         self.attempts = []
+        self.redeliveries = []
         self.crosscheck = []
         self.tracking = [{"k": "whole", "at": T0, "ages": [], "now": {}}]
         self.figures = {}
@@ -94,7 +95,18 @@ class History:
 
     # ---- the merchant
     def deliver(
-        self, id_, body="body", status=200, src="0@1", att="1.1", by="dispatcher", hmac="ok", wh="ok", at=None, ans=None
+        self,
+        id_,
+        body="body",
+        status=200,
+        src="0@1",
+        att="1.1",
+        by="dispatcher",
+        hmac="ok",
+        wh="ok",
+        at=None,
+        ans=None,
+        red=None,
     ):
         self.ledger.append(
             {
@@ -109,6 +121,7 @@ class History:
                 "att": att,
                 "by": by,
                 **({"ans": ans} if ans else {}),
+                **({"red": red} if red else {}),
             }
         )
 
@@ -132,6 +145,26 @@ class History:
             "state": state,
             **more,
         }
+
+    # ---- the operator
+    def redeliver(self, id_, number, *, ended=True, reason="asked for by the merchant"):
+        at = self.tick()
+        self.redeliveries.append(
+            {
+                "k": "redelivery",
+                "number": number,
+                "id": id_,
+                "at": at,
+                "reason": reason,
+                "before": "delivered",
+                "published": at + 0.5,
+                "by": "outbox-publisher",
+                "partition": 1,
+                "offset": number,
+                "ended": at + 1 if ended else None,
+                "as": "delivered" if ended else None,
+            }
+        )
 
     # ---- Postgres and Kafka side by side
     def partition(self, number=0, start=0, end=100, committed=100, metadata="", in_sync=3):
@@ -199,6 +232,8 @@ class History:
         if self.drain is not None:
             (folder / "drain.json").write_text(json.dumps(self.drain))
         write_chain(folder / "attempts.jsonl", self.attempts)
+        if self.redeliveries:
+            write_chain(folder / "redeliveries.jsonl", self.redeliveries)
         write_chain(folder / "before.jsonl", [{"k": "before", "id": id_} for id_ in self.before])
         write_chain(folder / "others.jsonl", [{"k": "other", "run": "run-0", "id": id_} for id_ in self.others])
         write_chain(folder / "earlier.jsonl", self.earlier)

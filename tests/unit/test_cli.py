@@ -38,7 +38,16 @@ def test_help_is_quick_because_it_loads_no_client_and_no_server(verb):
 
 @pytest.mark.parametrize(
     "words",
-    [("status",), ("logs",), ("replay",), ("chaos", "kill", "kafka-1"), ("heal",), ("events",), ("event", "4d3d")],
+    [
+        ("status",),
+        ("logs",),
+        ("replay",),
+        ("chaos", "kill", "kafka-1"),
+        ("heal",),
+        ("events",),
+        ("event", "4d3d"),
+        ("redeliver", "4d3d", "--yes"),
+    ],
 )
 def test_without_a_stack_each_verb_says_how_to_start_one_and_exits_with_3(tmp_path, words):
     done = bruce(tmp_path, *words)
@@ -57,6 +66,10 @@ def test_without_a_stack_each_verb_says_how_to_start_one_and_exits_with_3(tmp_pa
         (("check",), "there is no run"),
         (("logs", "nobody"), "nobody"),
         (("nonsense",), "nonsense"),
+        (("redeliver",), "give transaction ids, or --filter"),
+        (("redeliver", "4d3d", "--filter", "state:dead", "--yes"), "not both"),
+        (("redeliver", "--filter", " ", "--yes"), "--filter state:delivered,dead"),
+        (("redeliver", "4d3d"), "say --yes"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_exit_code_2(tmp_path, words, sentence):

@@ -255,3 +255,17 @@ def test_each_attempt_is_signed_anew_under_the_same_id():
     for made in (first, second):
         signed = made["webhook-id"], made["webhook-timestamp"], made["webhook-signature"], one.body
         assert secrets.verify_webhook(*signed, now_s=1_800_000_000.0)
+
+
+def test_a_redelivery_is_signed_anew_under_the_same_id_and_says_which_it_is():
+    """So a merchant's idempotency and its signature check work as with any other attempt."""
+    secrets = Secrets.parse("first-secret-0123456789")
+    headers, one = RequestHeaders(secrets, "dispatcher"), record(9)
+    one.attempt = 1
+    assert "X-Bruce-Redelivery" not in headers.make(one, 1_800_000_000.0)
+    one.redelivery = 12
+    made = headers.make(one, 1_800_009_000.0)
+    assert (made["X-Bruce-Redelivery"], made["webhook-id"]) == ("12", one.transaction_id)
+    assert secrets.verify(made["X-HMAC-Signature"], one.body)
+    signed = made["webhook-id"], made["webhook-timestamp"], made["webhook-signature"], one.body
+    assert secrets.verify_webhook(*signed, now_s=1_800_009_000.0)

@@ -120,3 +120,23 @@ def test_sizes_count_what_is_held():
     assert read().size_bytes == len(BODY)
     assert Unreadable(PLACE, "why", None, None, None, []).size_bytes == 0
     assert Unreadable(PLACE, "why", None, b"123", b"45", [("ab", b"c"), ("d", None)]).size_bytes == 9
+
+
+def test_a_redeliverys_number_survives_requeues_and_tells_its_attempts_apart():
+    first = read(headers=[("redelivery", b"12")])
+    again = read(headers=requeue_headers(first, NOW_MS), timestamp_ms=NOW_MS)
+    assert (first.redelivery, again.redelivery, again.round) == (12, 12, 2)
+    assert read().redelivery is None
+    assert "redelivery" not in dict(requeue_headers(read(), NOW_MS))
+
+
+@pytest.mark.parametrize("text", [b"", b"0", b"-1", b"x", b"9" * 16, None])
+def test_a_redeliverys_number_that_is_none_counts_as_absent_and_the_record_is_delivered(text):
+    found = read(headers=[("redelivery", text)])
+    assert isinstance(found, Record)
+    assert found.redelivery is None
+
+
+def test_an_unreadable_record_tells_which_redelivery_ended_with_it():
+    assert read(value=b"{", headers=[("redelivery", b"3")]).redelivery == 3
+    assert read(value=b"{").redelivery is None

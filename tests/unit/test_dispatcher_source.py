@@ -243,6 +243,16 @@ def test_records_read_while_the_assignment_changes_count_for_neither_assignment(
     assert one.offsets()[50:] == list(range(60))
 
 
+def test_a_long_wait_for_the_committed_offsets_is_no_standstill(world, monkeypatch):
+    """Each question counts as a round of the thread: a coordinator that is away ends no process."""
+    monkeypatch.setattr("services.dispatcher.assignments.RETRY_S", 0.001)
+    log = Log({0: records(5, 6)})
+    log.refuse_committed = 200
+    made = world(log)
+    assert made.source.rounds >= 200
+    wait_until(lambda: made.offsets() == [5, 6])
+
+
 def test_a_refused_commit_is_made_again(world):
     log = Log({0: records(*range(3))}, {0: (0, "")})
     one = world(log)

@@ -6,6 +6,8 @@ import pytest
 
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.evidence import RunFollower, gather, ledger_position, wait_for_drain
+from control_room.tracking.evidence.operation_tail import ACKED
+from control_room.tracking.evidence.standing import Standing
 from control_room.tracking.parts import SourceError
 from control_room.verify import Outcome, check
 from tests.unit.histories import History, tid, write_chain
@@ -101,6 +103,32 @@ def test_a_follower_counts_a_delivery_whose_acknowledgement_comes_later(history,
         history.ok(op)
         write_chain(folder / "operations.jsonl", history.operations)
         assert follower.sample().delivered == 1
+
+
+def test_a_follower_counts_what_arrived_more_than_once_as_the_verdict_does(history, endpoints, ledger):
+    """Ids 0 and 1 of the run twice and thrice, 2 once, 3 twice but once as a failure; 100 is somebody else's."""
+    for number in range(4):
+        history.send(tid(number))
+    folder = begun(history)
+    for number in (0, 0, 1, 1, 1, 2, 3, 100, 100):
+        ledger.add(tid(number))
+    ledger.add(tid(3), status=500)
+    with RunFollower(endpoints, folder) as follower:
+        assert follower.sample().delivered == 4
+        assert follower.standing.duplicated == 2
+        ledger.add(tid(2))
+        follower.sample()
+        assert follower.standing.duplicated == 3
+
+
+def test_what_arrived_twice_before_its_sending_was_read_is_counted_once_it_is():
+    standing = Standing()
+    for _ in range(3):
+        standing.deliver("a")
+    assert standing.duplicated == 0
+    standing.hear("a", 0)
+    standing.hear("a", ACKED)
+    assert standing.duplicated == 1
 
 
 def test_a_follower_never_raises_for_dead_members_and_says_who_is_silent(history, endpoints, ledger):

@@ -38,3 +38,9 @@ def test_another_secrets_signatures_are_bad():
     strangers = Secrets.parse("a-strangers-secret-0123456789")
     line = examine(body(), headers(body(), secrets=strangers, now_s=NOW_S), SECRETS, NOW_S)
     assert (line["hmac"], line["wh"]) == ("bad", "bad")
+
+
+def test_the_ledger_tells_a_redelivery_and_says_nothing_where_there_is_none():
+    content = body()
+    assert "red" not in examine(content, headers(content), SECRETS, 0.0)
+    assert examine(content, {**headers(content), "X-Bruce-Redelivery": "12"}, SECRETS, 0.0)["red"] == "12"

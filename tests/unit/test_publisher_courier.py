@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from services.common.lanes import Lanes
+from services.common.redeliveries import Due
 from services.outbox_publisher.courier import Courier, ProducerFatalError
 from services.outbox_publisher.leases import Claimed
 
@@ -53,3 +54,34 @@ def test_a_fatal_error_of_a_producer_of_another_cluster_does_not_end_the_one_tha
 
 def test_an_error_that_is_not_fatal_ends_nothing():
     Courier(raising(KafkaError(KafkaError._TRANSPORT)), "topic", Lanes(3)).poll(0)
+
+
+def test_a_redelivery_goes_out_with_its_number_and_its_report_is_not_taken_for_the_payments_own():
+    """A late report of the payment's first record must not pass for the redelivery's, nor the other way round."""
+    sent = []
+
+    def produce(topic, *, key, partition, on_delivery, headers, timestamp, **rest):
+        sent.append((headers, timestamp))
+        offset = {"a": 7, "b": 8}[key] if len(sent) < 3 else None
+        on_delivery(None, SimpleNamespace(key=key.encode, partition=lambda: partition, offset=lambda: offset))
+
+    courier = Courier(lambda on_error: SimpleNamespace(produce=produce), "topic", Lanes(3))
+    courier.belong_to("cluster")
+    courier.send([Claimed("a", b"{}", 5, False), Due(4, "b", b"{}", 9, False), Due(5, "a", b"{}", 9, False)], 1)
+    assert sent == [([], 5), ([("redelivery", b"4")], 9), ([("redelivery", b"5")], 9)]
+    acknowledged, failed = courier.take()
+    assert ([report.transaction_id for report in acknowledged], failed) == (["a"], [])
+    redelivered, failed_redeliveries = courier.take_redeliveries()
+    assert [(report.number, report.partition, report.offset) for report in redelivered] == [(4, 1, 8)]
+    assert failed_redeliveries == [5]
+
+
+def test_redeliveries_that_the_producer_does_not_take_are_given_back_as_such():
+    def produce(topic, **rest):
+        raise BufferError
+
+    courier = Courier(lambda on_error: SimpleNamespace(produce=produce), "topic", Lanes(3))
+    courier.belong_to("cluster")
+    courier.send([Claimed("a", b"{}", 5, False), Due(4, "b", b"{}", 9, False)], 1)
+    assert courier.take() == ([], ["a"])
+    assert courier.take_redeliveries() == ([], [4])

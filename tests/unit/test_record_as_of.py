@@ -11,6 +11,7 @@ from control_room.tracking.record.lives import read_lives
 from control_room.tracking.transactions import AmbiguousIdError, UnknownTransactionError
 from tests.ui.moments import NOW_S
 from tests.ui.records import PAYMENTS, made, tid
+from tests.unit.histories import write_chain
 
 
 @pytest.fixture
@@ -79,3 +80,21 @@ def test_the_story_has_nothing_of_later_and_the_faults_that_fell_into_it(run):
     assert kinds == ["sent", "answered", "accepted", "attempt", "ledger", "fault"]
     with pytest.raises(UnknownTransactionError):
         story_at(lives, run, tid(7), NOW_S + 6)
+
+
+def test_a_redelivery_is_told_as_far_as_it_had_come_by_the_moment(run):
+    asked = {"k": "redelivery", "number": 5, "id": tid(0), "at": NOW_S + 10, "reason": "lost there", "by": "publisher"}
+    way = {"before": "delivered", "published": NOW_S + 12, "partition": 1, "offset": 9, "ended": NOW_S + 14}
+    write_chain(run / "redeliveries.jsonl", [{**asked, **way, "as": "delivered"}])
+    lives = read_lives(run)
+
+    def told(second):
+        events = story_at(lives, run, tid(0), NOW_S + second).events
+        return [(event.kind, event.what) for event in events if "redelivery 5" in event.what]
+
+    begun = [("redelivery", "redelivery 5 asked for: lost there")]
+    published = [*begun, ("published", "p1 @9, redelivery 5")]
+    assert told(9) == []
+    assert told(11) == [*begun, ("waiting", "redelivery 5, for whoever publishes next")]
+    assert told(13) == [*published, ("waiting", "redelivery 5: published, not tried yet")]
+    assert told(15) == [*published, ("redelivery", "redelivery 5 arrived")]

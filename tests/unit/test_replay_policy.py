@@ -48,6 +48,20 @@ def test_file_time_keeps_the_files_gaps_and_never_goes_back():
     assert [schedule.due_s(payment) for payment in at] == [0, 1, 1, 3, 3, 4]
 
 
+def test_a_speed_that_changes_counts_for_what_is_left_of_the_gap_too():
+    now, begin = [100.0], datetime(2026, 1, 14, tzinfo=UTC)
+    schedule = FileTime(1, clock=lambda: now[0])
+    at = [SimpleNamespace(timestamp=begin + timedelta(seconds=s)) for s in (0, 100, 130)]
+    assert [schedule.due_s(payment) for payment in at[:2]] == [0, 100]
+    now[0] += 40
+    schedule.change(60)
+    assert schedule.latest_s == pytest.approx(41)
+    assert schedule.due_s(at[2]) == pytest.approx(41.5)
+    now[0] += 60
+    schedule.change(1)
+    assert schedule.latest_s == pytest.approx(41.5)
+
+
 @given(st.lists(st.floats(1e-5, 1000), min_size=1, max_size=200))
 def test_percentiles_are_within_two_percent(latencies):
     histogram = LatencyHistogram()

@@ -225,6 +225,21 @@ async def test_speed_follows_the_files_own_gaps(tmp_path, api):
     assert dues[2] - dues[1] == pytest.approx(0.36, abs=0.02)
 
 
+async def test_a_speed_that_changes_ends_a_gap_that_is_waited_for(tmp_path, api):
+    rows = [sources.row(0), sources.row(1, Timestamp="2026-01-14 12:00:00")]
+    (tmp_path / "source.csv").write_text(sources.text(rows))
+    async with serving(api) as url:
+        replay = Replay(_prepared(tmp_path, speed=1.0), url, SECRETS)
+        running = asyncio.ensure_future(replay.run())
+        while not api.requests:
+            await asyncio.sleep(0.01)
+        replay.change_speed(1_000_000.0)
+        summary = await asyncio.wait_for(running, 10)
+    assert summary.accepted == 2
+    with pytest.raises(OptionsError):
+        replay.change_rate(5.0)
+
+
 async def test_a_resumed_run_sends_what_has_no_answer_and_nothing_else(tmp_path, api):
     folder = _prepared(tmp_path, 30, concurrency=1, ids="fresh", repeat=2)
     async with _replayed(api, folder):

@@ -2,8 +2,11 @@
 
 import pytest
 
-from control_room.ui.commands import MOVING, TABLE, command_for
+from control_room.ui.commands import TABLE, command_for
+from control_room.ui.dialogs import Choose, ChooseSome, Page
+from control_room.ui.file_picker import CsvTree, FilePicker
 from control_room.ui.keymap import key_name, read_keymap
+from control_room.ui.widget_commands import FIXED, widget_keys
 from control_room.ui.widgets.line_list import LineList
 
 
@@ -41,6 +44,9 @@ def test_two_commands_can_change_places(tmp_path):
         ('kil = "ctrl+k"', "there is no command kil; the commands are help, "),
         ('kill = "hyperspace"', "there is no key 'hyperspace'"),
         ('kill = "j"', "key j cannot be kill: it moves within lists"),
+        ('list_down = "k"', "key k is both list_up and list_down in lists and dialogs"),
+        ('list_mark = "tab"', "key tab cannot be list_mark"),
+        ('list_mark = "H"', "key H cannot be heal: it moves within lists"),
         ("kill = 3", "kill needs a key or a list of keys"),
         ("kill = []", "kill needs a key or a list of keys"),
         ("[kill]", "kill needs a key or a list of keys"),
@@ -55,10 +61,12 @@ def test_a_file_that_will_not_do_changes_nothing_and_says_why(tmp_path, text, sa
 
 
 def test_every_key_of_the_table_is_a_key_and_none_of_them_moves():
+    of_lists = {key for command in TABLE if command.view == "list" for key in command.keys}
     for command in TABLE:
         for key in command.keys:
             assert key_name(key) == key
-            assert key not in MOVING
+            assert key not in FIXED
+            assert command.view == "list" or key not in of_lists
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,18 @@ def test_a_key_is_written_as_its_character_or_its_name(written, name):
     assert key_name(written) == name
 
 
-def test_the_keys_that_move_are_those_of_the_lists():
-    of_lists = {key for binding in LineList.BINDINGS for key in binding.key.split(",")}
-    assert of_lists <= MOVING
+@pytest.mark.parametrize("widget", [LineList, Choose, ChooseSome, Page, FilePicker, CsvTree])
+def test_the_keys_of_widgets_are_those_of_the_table(widget):
+    table = {each.id: each for each in TABLE}
+    named = [binding for binding in widget.BINDINGS if binding.id]
+    assert named or widget in (Choose, ChooseSome)  # these have those of the box they share
+    for binding in named:
+        assert table[binding.id].key == binding.key
+
+
+def test_the_keys_that_move_can_be_others_and_the_old_ones_are_free_then(tmp_path):
+    table, problems = keymap(tmp_path, 'list_down = ["down", "t"]\nlist_up = ["up", "b"]\nkill = "j"\n')
+    assert problems == ()
+    assert command_for("j", "stack", table).id == "kill"
+    assert widget_keys(table) == {"list_down": "down,t", "list_up": "up,b"}
+    assert widget_keys(TABLE) == {}

@@ -52,6 +52,13 @@ def test_what_a_look_misses_for_a_moment_is_no_alarm_yet():
     assert assure(replace(HEALTHY, run=Part(moving))).word is Word.BEHIND
 
 
+def test_duplicates_are_told_while_the_run_goes_on():
+    def told(twice):
+        return assure(replace(HEALTHY, run=Part(RunStanding(run(), Arithmetic(10, 10), 0.0, twice)))).duplicated
+
+    assert (told(0), told(3), told(None)) == (0, 3, None)
+
+
 @pytest.mark.parametrize(
     ("stale", "word"),
     [

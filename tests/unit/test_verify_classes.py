@@ -305,3 +305,14 @@ def earlier_line(id_, body):
         "hmac": "ok",
         "wh": "ok",
     }
+
+
+def test_a_dead_lettered_one_that_was_redelivered_counts_as_delivered(tmp_path):
+    history, one = History(tmp_path / "run"), tid(0xA)
+    history.send(one)
+    history.store(one, "dead", error="the value is not a JSON object")
+    history.redeliver(one, 7)
+    history.deliver(one, src="1@9", red="7")
+    verdict = check(history.write())
+    assert (verdict.exit_code, verdict.classes["delivered"], verdict.classes["duplicated"]) == (0, 1, 0)
+    assert verdict.arithmetic.dead == verdict.arithmetic.unaccounted == 0

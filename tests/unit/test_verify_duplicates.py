@@ -3,6 +3,7 @@
 import pytest
 
 from control_room.verify import check
+from control_room.verify.duplicates import Cause
 from tests.unit.histories import History, tid
 
 A = tid(0xA)
@@ -128,3 +129,42 @@ def test_each_delivery_beyond_the_first_has_a_cause_of_its_own(history):
         history.deliver(A, att=attempt)
     history.deliver(A, src="1@1")
     assert cause(history) == {"answer-lost": 2, "published-twice": 1}
+
+
+def test_a_delivery_that_an_operator_asked_for_is_told_as_such_and_the_verdict_says_how_many(history):
+    history.deliver(A, src="0@1")
+    history.redeliver(A, 7)
+    history.deliver(A, src="1@9", red="7")
+    history.redeliver(A, 8, ended=False)
+    history.deliver(A, src="2@9", red="8", att="2.1")
+    verdict = check(history.write())
+    assert (verdict.exit_code, verdict.duplicates) == (0, {"redelivered-by-operator": 2})
+    assert "2 redeliveries were asked for by an operator; 1 had not arrived." in verdict.notes
+    assert [row.causes for row in verdict.deliveries] == [(Cause.REDELIVERED_BY_OPERATOR,)]
+
+
+def test_what_comes_twice_of_one_redelivery_has_the_pipelines_own_cause(history):
+    history.deliver(A, src="0@1")
+    history.redeliver(A, 7)
+    history.deliver(A, src="1@9", red="7")
+    history.deliver(A, src="2@4", red="7")
+    history.deliver(A, src="0@1", att="1.2")
+    assert cause(history) == {"redelivered-by-operator": 1, "published-twice": 1, "answer-lost": 1}
+
+
+def test_an_original_that_arrives_behind_its_redelivery_is_not_unexplained(history):
+    """A dead-lettered one was redelivered, and the record that nobody waited for any more came after all."""
+    history.redeliver(A, 7)
+    history.deliver(A, src="1@9", red="7")
+    history.deliver(A, src="0@1", att="2.1")
+    assert cause(history) == {"redelivered-by-operator": 1}
+
+
+@pytest.mark.parametrize("number", ["8", "x", "7 "])
+def test_a_redelivery_that_nobody_asked_for_explains_nothing(history, number):
+    """A pipeline that calls its own repetitions redeliveries must not be believed."""
+    history.redeliver(A, 7)
+    history.redeliver(tid(0xB), 8)
+    history.deliver(A, src="0@1")
+    history.deliver(A, src="1@9", red=number)
+    assert cause(history) == {"unexplained": 1}

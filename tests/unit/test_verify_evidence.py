@@ -18,6 +18,7 @@ def history(tmp_path):
     history.fault()
     history.send(A, "info")
     history.store(A, payment=False)
+    history.redeliver(tid(1), 1)
     return history
 
 

@@ -35,6 +35,7 @@ from control_room.verify.files import (
     MANIFEST,
     OPERATIONS,
     OTHERS,
+    REDELIVERIES,
     STORES,
 )
 from control_room.verify.manifest import write_manifest
@@ -69,14 +70,14 @@ class _Window:
 def gather(
     endpoints: Endpoints, run_dir: Path, narrate: Narrate = lambda _: None, *, patience_s: float = PATIENCE_S
 ) -> Gathered:
-    """Writes ledger, stores, attempts, others, earlier and crosscheck .jsonl of a run, and manifest.json.
+    """Writes ledger, stores, attempts, redeliveries, others, earlier and crosscheck .jsonl of a run, and manifest.json.
 
     Raises:
         SourceError: `run_dir` is not the folder of a run.
         OSError: it cannot be written to.
     """
     first_line = ledger_from(run_dir)
-    for name in (MANIFEST, LEDGER, STORES, ATTEMPTS, OTHERS, EARLIER, CROSSCHECK):
+    for name in (MANIFEST, LEDGER, STORES, ATTEMPTS, OTHERS, EARLIER, CROSSCHECK, REDELIVERIES):
         (run_dir / name).unlink(missing_ok=True)
     gathered = Gathered()
     told = _told(run_dir)
@@ -92,6 +93,7 @@ def gather(
         _write_outside(ledger, run_dir, told, window, stored, gathered, first_line)
         narrate("exporting delivery attempts")
         _write_attempts(stores, run_dir, told, gathered)
+        _write_redeliveries(stores, run_dir, told, gathered)
         narrate("comparing Postgres with Kafka")
         if not crosscheck.asked:
             crosscheck.ask_kafka(told)
@@ -259,6 +261,14 @@ def _write_attempts(stores: StoreReader, run_dir: Path, told: dict[str, int], ga
         _write_lines(run_dir / ATTEMPTS, lines())
     except SourceError as error:
         gathered.gaps.append(f"{ATTEMPTS} could not be exported: {error}.")
+
+
+def _write_redeliveries(stores: StoreReader, run_dir: Path, told: dict[str, int], gathered: Gathered) -> None:
+    try:
+        lines = (line for chunk in _chunks(list(told)) for line in stores.redeliveries(chunk))
+        _write_lines(run_dir / REDELIVERIES, lines)
+    except SourceError as error:
+        gathered.gaps.append(f"{REDELIVERIES} could not be exported: {error}.")
 
 
 def _chunks(ids: list[str]) -> Iterator[list[str]]:

@@ -30,6 +30,10 @@ class Told(enum.IntFlag):
     """The ledger holds a 2xx of it, in the run's part."""
     EARLIER = 32
     """The ledger holds a 2xx of it from before the run."""
+    TWICE = 64
+    """The ledger holds more than one 2xx of it, in the run's part."""
+    SENT = 128
+    """The client sent it: it belongs to the run, whatever was answered."""
 
 
 ACKED: Final = int(Told.ACKED)
@@ -38,6 +42,8 @@ SILENT: Final = int(Told.SILENT)
 REFUSED: Final = int(Told.REFUSED)
 DELIVERED: Final = int(Told.DELIVERED)
 EARLIER: Final = int(Told.EARLIER)
+TWICE: Final = int(Told.TWICE)
+SENT: Final = int(Told.SENT)
 
 
 class OperationTail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from control_room.tracking.evidence.operation_tail import ACKED, DELIVERED, EARLIER, FRESH, SILENT
+from control_room.tracking.evidence.operation_tail import ACKED, DELIVERED, EARLIER, FRESH, SENT, SILENT, TWICE
 
 UNASKED = "unasked"
 """The place of an open id that Postgres was not asked about yet."""
@@ -21,6 +21,8 @@ class Standing:
     accepted: int = 0
     delivered: int = 0
     """Accepted ids that are delivered."""
+    duplicated: int = 0
+    """Ids of the run that the merchant acknowledged more than once, as the verdict counts them."""
     open: dict[str, str] = field(default_factory=dict)
     """Acknowledged, not delivered: the last known place by id."""
     silent: dict[str, str] = field(default_factory=dict)
@@ -31,7 +33,9 @@ class Standing:
     def hear(self, transaction_id: str, flags: int) -> None:
         """What an answer told of an id; 0 where it was only sent."""
         before = self.told.get(transaction_id, 0)
-        now = self.told[transaction_id] = before | flags
+        now = self.told[transaction_id] = before | flags | SENT
+        if now & TWICE and not before & SENT:
+            self.duplicated += 1
         if flags & ACKED:
             if not before & ACKED:
                 self.accepted += 1
@@ -50,7 +54,10 @@ class Standing:
     def deliver(self, transaction_id: str, flag: int = DELIVERED) -> None:
         """A 2xx line of the ledger: in the run's part (DELIVERED) or before it (EARLIER)."""
         before = self.told.get(transaction_id, 0)
-        now = self.told[transaction_id] = before | flag
+        again = TWICE if before & flag & DELIVERED else 0
+        now = self.told[transaction_id] = before | flag | again
+        if again and before & SENT and not before & TWICE:
+            self.duplicated += 1
         if arrived(before) or not arrived(now):
             return
         if now & ACKED:

@@ -27,13 +27,18 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 
 _STORES: Final = """
 SELECT i.id::text, p.transaction_id IS NOT NULL, extract(epoch FROM p.accepted_at)::float8,
-       o.transaction_id IS NOT NULL, o.published_at IS NOT NULL, o.kafka_partition, o.kafka_offset,
-       coalesce(o.republished, 0), d.state, d.last_error
+       o.transaction_id IS NOT NULL,
+       CASE WHEN r.number IS NULL THEN o.published_at IS NOT NULL ELSE r.published_at IS NOT NULL END,
+       CASE WHEN r.number IS NULL THEN o.kafka_partition ELSE r.kafka_partition END,
+       CASE WHEN r.number IS NULL THEN o.kafka_offset ELSE r.kafka_offset END,
+       coalesce(o.republished, 0), CASE WHEN r.number IS NULL THEN d.state END, d.last_error
   FROM unnest(%b::text[]::uuid[]) AS i (id)
   LEFT JOIN payments p ON p.transaction_id = i.id
   LEFT JOIN outbox_events o ON o.transaction_id = i.id
   LEFT JOIN deliveries d ON d.transaction_id = i.id
+  LEFT JOIN redeliveries r ON d.state = 'dead' AND r.transaction_id = i.id AND r.ended_at IS NULL
 """
+"""A dead-lettered one that is being redelivered is where its redelivery is: in the outbox, or in Kafka."""
 
 _WITHOUT_ROWS: Final = """
 SELECT i.id::text
@@ -75,10 +80,20 @@ _COUNTS: Final = "SELECT (SELECT count(*) FROM payments), (SELECT count(*) FROM 
 
 _ATTEMPTS: Final = """
 SELECT a.transaction_id::text, a.round, a.attempt, extract(epoch FROM a.started_at)::float8, a.duration_ms, a.status,
-       a.error, a.dispatcher, a.kafka_partition, a.kafka_offset, extract(epoch FROM a.next_due_at)::float8
+       a.error, a.dispatcher, a.kafka_partition, a.kafka_offset, extract(epoch FROM a.next_due_at)::float8,
+       a.redelivery
   FROM unnest(%b::text[]::uuid[]) AS i (id)
   JOIN delivery_attempts a ON a.transaction_id = i.id
  ORDER BY a.transaction_id, a.started_at, a.round, a.attempt
+"""
+
+_REDELIVERIES: Final = """
+SELECT r.number, r.transaction_id::text, extract(epoch FROM r.asked_at)::float8, r.reason, r.state_before,
+       extract(epoch FROM r.published_at)::float8, r.published_by, r.kafka_partition, r.kafka_offset,
+       extract(epoch FROM r.ended_at)::float8, r.ended_as
+  FROM unnest(%b::text[]::uuid[]) AS i (id)
+  JOIN redeliveries r ON r.transaction_id = i.id
+ ORDER BY r.number
 """
 
 _OPEN_BEFORE: Final = """
@@ -179,9 +194,15 @@ class StoreReader:
 
     def attempts(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The lines of attempts.jsonl for these ids."""
-        names = ("id", "round", "try", "at", "ms", "status", "error", "by", "partition", "offset", "next")
+        names = ("id", "round", "try", "at", "ms", "status", "error", "by", "partition", "offset", "next", "red")
         for row in self._ask(_ATTEMPTS, ids):
             yield {"k": "attempt", **dict(zip(names, row, strict=True))}
+
+    def redeliveries(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The lines of redeliveries.jsonl for these ids."""
+        names = ("number", "id", "at", "reason", "before", "published", "by", "partition", "offset", "ended", "as")
+        for row in self._ask(_REDELIVERIES, ids):
+            yield {"k": "redelivery", **dict(zip(names, row, strict=True))}
 
     def close(self) -> None:
         """Closes the connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from control_room.tracking.record.lives import Life, Lives
 from control_room.tracking.states import ACCEPTED
 from control_room.tracking.timeline import (
     ORDER,
+    Redelivery,
     Timeline,
     TimelineEvent,
     fault_events,
@@ -132,14 +133,29 @@ def story_at(
         raise UnknownTransactionError(f"no payment of this run has the id {transaction_id} at this moment")
     attempts = [each for each in life.attempts if each.ended_at_s <= moment_s]
     events = [TimelineEvent(at_s, kind, "client", what) for at_s, kind, what in life.sends]
-    events += pipeline_events(row, attempts)
+    events += pipeline_events(row, attempts, redeliveries=_asked_until(life, moment_s))
     events += [ledger_event(asdict(each)) for each in life.deliveries]
     notes = list(lives.notes)
-    until_s = min(moment_s, row.delivered_at_s) if row.delivered_at_s is not None else moment_s
+    until_s = moment_s
+    if row.delivered_at_s is not None and not life.redeliveries:
+        until_s = min(moment_s, row.delivered_at_s)
     events += fault_events(run_dir / FAULTS, row.accepted_at_s, until_s, notes)
     events = [event for event in events if event.at_s <= moment_s]
     events.sort(key=lambda event: (event.at_s, ORDER.index(event.kind)))
     return Timeline(transaction_id, row, tuple(with_gaps(events)), tuple(notes))
+
+
+def _asked_until(life: Life, moment_s: float) -> list[Redelivery]:
+    """Its redeliveries as they were known at `moment_s`."""
+    known = []
+    for each in life.redeliveries:
+        asked = each
+        if asked.published_at_s is not None and asked.published_at_s > moment_s:
+            asked = replace(asked, published_at_s=None, published_by=None, partition=None, offset=None)
+        if asked.ended_at_s is not None and asked.ended_at_s > moment_s:
+            asked = replace(asked, ended_at_s=None, ended_as=None)
+        known += [asked] if asked.asked_at_s <= moment_s else []
+    return known
 
 
 def find_at(lives: Lives, text: str, moment_s: float, details_of: DetailsOf = lambda _: None) -> TransactionRow:

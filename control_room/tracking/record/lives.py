@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from control_room.tracking.timeline import Attempt
-from control_room.verify.files import ATTEMPTS, LEDGER, OPERATIONS, STORES
+from control_room.tracking.timeline import Attempt, Redelivery
+from control_room.verify.files import ATTEMPTS, LEDGER, OPERATIONS, REDELIVERIES, STORES
 from services.common.chain import ChainError, read_chain
 
 MAX_IDS: Final = 200_000
@@ -31,6 +31,8 @@ class Delivery:
     src: str
     att: str
     by: str
+    red: str = ""
+    """The redelivery's number."""
 
     @property
     def taken(self) -> bool:
@@ -52,6 +54,7 @@ class Life:
     accepted_by: str = ""
     attempts: list[Attempt] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
+    redeliveries: list[Redelivery] = field(default_factory=list)
     at_last: str = ""
     """Its state at the end, where the stores were asked about it."""
 
@@ -96,6 +99,9 @@ def read_lives(run_dir: Path) -> Lives:
         life = lives.get(record["id"])
         if life is not None:
             life.attempts.append(_attempt(record))
+    for record in sound_records(run_dir / REDELIVERIES, notes):
+        if record["k"] == "redelivery" and record["id"] in lives:
+            lives[record["id"]].redeliveries.append(_redelivery(record))
     for record in sound_records(run_dir / STORES, notes):
         if record["k"] == "store" and record["id"] in lives:
             lives[record["id"]].at_last = str(record.get("state", ""))
@@ -154,7 +160,7 @@ def _read_ledger(run_dir: Path, lives: dict[str, Life], times: list[float], note
         life = lives.get(record["id"].lower())
         if life is not None:
             _span(times, float(record["at"]))
-            words = (str(record.get(key) or "") for key in ("hmac", "wh", "src", "att", "by"))
+            words = (str(record.get(key) or "") for key in ("hmac", "wh", "src", "att", "by", "red"))
             life.deliveries.append(Delivery(record["n"], float(record["at"]), int(record["status"]), *words))
 
 
@@ -170,6 +176,22 @@ def _attempt(record: dict[str, Any]) -> Attempt:
         record["partition"],
         record["offset"],
         record["next"],
+        record.get("red"),
+    )
+
+
+def _redelivery(record: dict[str, Any]) -> Redelivery:
+    return Redelivery(
+        record["number"],
+        float(record["at"]),
+        str(record["reason"]),
+        str(record["before"]),
+        record["published"],
+        record["by"],
+        record["partition"],
+        record["offset"],
+        record["ended"],
+        record["as"],
     )
 
 

@@ -1,37 +1,31 @@
-"""Breaking things on purpose: armed first, previewed, asked, seen, counted down, healed."""
+"""Breaking things on purpose: armed first, previewed, asked, seen, counted down, healed; scenarios step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 
 from control_room.chaos.catalogue import CATALOGUE
-from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.merchant_fields import FIELDS, MODES
+from control_room.chaos.overdue import LATE_S
+from control_room.stack.links.names import NAMES
 from control_room.stack.runtime import MEMBERS
 from control_room.tracking.faults_view import RunningFault
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
-from control_room.ui.dialogs import Choice, Choose, Prompt
+from control_room.ui.chaos_words import STORM_HINT, parse_storm
+from control_room.ui.dialogs import Choice, Choose, Page, Prompt
+from control_room.ui.jobs import Job
+from control_room.ui.offers import Offer, change_merchant, take
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import clock, duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
 from control_room.ui.widgets.side import Block
+from control_room.ui.widgets.step_list import StepList
 
-MERCHANT_HINT: Final = f"mode=outage failure_rate=0.7 latency_ms=200 · modes: {', '.join(MODES)} · {', '.join(FIELDS)}"
-STORM_HINT: Final = "how many faults, and a seed where the same storm is wanted again: 20 or 20 4711"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A fault of the catalogue."""
-
-    name: str
-    summary: str
-    targets: tuple[str, ...]
+if TYPE_CHECKING:
+    from control_room.scenarios.model import Scenario
 
 
 class ChaosView(View):
@@ -40,15 +34,22 @@ class ChaosView(View):
     NAME = "chaos"
     DEFAULT_CSS = """
     ChaosView #offers { height: 2fr; min-height: 5; }
+    ChaosView #steps { height: 2fr; min-height: 5; display: none; }
     ChaosView #running { height: 1fr; min-height: 4; }
+    ChaosView.-steps #steps { display: block; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._impossible_for: Any = None
+        """The stack that was asked last what it cannot do."""
+
     def content(self) -> ComposeResult:
-        """The catalogue, the merchant, what is open."""
+        """The catalogue, the steps of a scenario, the merchant, what is open."""
         offers = LineList[Offer](
             [
                 Column[Offer]("FAULT", 11, lambda offer: offer.name),
-                Column[Offer]("WHAT IT DOES", 20, lambda offer: (offer.summary, "dim"), grows=True),
+                Column[Offer]("WHAT IT DOES", 20, _does, grows=True),
                 Column[Offer]("ON", 16, _targets, from_width=78),
             ],
             lambda offer: offer.name,
@@ -56,6 +57,7 @@ class ChaosView(View):
         )
         offers.add_class("pane")
         yield offers
+        yield StepList(id="steps")
         merchant = Block(id="merchant")
         merchant.border_title = "The merchant"
         yield merchant
@@ -76,14 +78,28 @@ class ChaosView(View):
         yield running
 
     def on_mount(self) -> None:
-        """The catalogue does not change."""
-        offers = [Offer(name, fault.summary, fault.targets) for name, fault in CATALOGUE.items()]
-        self.query_one("#offers", LineList).show(offers)
+        """The catalogue; what this stack cannot do of it is told when it is known."""
+        self._offer({})
+
+    def _offer(self, impossible: dict[str, str]) -> None:
+        found = [
+            Offer(name, fault.summary, fault.targets, impossible.get(name, "")) for name, fault in CATALOGUE.items()
+        ]
+        self.query_one("#offers", LineList).show(found)
+
+    def _look_for_impossible(self, snapshot: Snapshot) -> None:
+        """Once per stack; nothing is asked where nothing can be done anyway."""
+        if snapshot.stack.value is None or snapshot.stack.value == self._impossible_for or self.room.read_only:
+            return
+        self._impossible_for = snapshot.stack.value
+        self.room.read(self.room.desk.unavailable, self._offer)
 
     def draw(self, snapshot: Snapshot) -> None:
         """What is armed, how the merchant behaves, what is open."""
         offers = self.query_one("#offers", LineList)
         offers.border_title = "ARMED: enter applies" if self.room.armed else f"Faults{self.hint(': {arm} arms first')}"
+        self._look_for_impossible(snapshot)
+        self.query_one(StepList).draw(self.hint("{apply} whole · {steps} hides them"))
         merchant = snapshot.merchant
         block = self.query_one("#merchant", Block)
         block.border_subtitle = self.hint("{merchant} changes it")
@@ -110,41 +126,39 @@ class ChaosView(View):
         self.room.armed = not self.room.armed
 
     def do_apply(self) -> None:
-        """Whom it hits, then the preview, then the question."""
-        offer = self.query_one("#offers", LineList).current
-        if not self._may() or not isinstance(offer, Offer):
-            return
-        if offer.name == MerchantBehaviour.name:
-            self.do_merchant()
-            return
-        if offer.name == "crash-point":
-            self.room.notify("crash points are armed on the command line: bruce-control chaos crash-point --help")
-            return
-        if len(offer.targets) == 1:
-            self.room.fault(offer.name, offer.targets, {})
-            return
-        states = {member.status.name: member.status for member in self.snapshot.members.value or ()}
-        choices = [
-            Choice(name, name, f"{states[name].state.value} {states[name].reason}" if name in states else "")
-            for name in offer.targets
-        ]
-        self.room.push_screen(
-            Choose(f"{offer.name}: {offer.summary}", choices),
-            lambda name: self.room.fault(offer.name, [name], {}) if name is not None else None,
-        )
+        """Whom it hits, then the preview, then the question. On the steps of a scenario: all of them, whole."""
+        offers, steps = self.query_one("#offers", LineList), self.query_one(StepList)
+        if steps.has_focus or not offers.display:
+            self.room.push_screen(Page("Steps", steps.lines()))
+        elif self._may() and isinstance(offers.current, Offer):
+            take(self.room, offers.current)
 
     def do_merchant(self) -> None:
         """Asks for the changes."""
-        if not self._may():
+        if self._may():
+            change_merchant(self.room)
+
+    def do_steps(self) -> None:
+        """Shows the steps of the scenario that ran last, or hides them."""
+        if self.query_one(StepList).board is None:
+            self.room.notify(self.hint("no scenario was run yet: {scenario} runs one"))
             return
-        now = self.snapshot.merchant.value
-        mode = f"mode={now.behaviour.get('mode')} failure_rate={now.behaviour.get('failure_rate')}" if now else ""
+        self.toggle_class("-steps")
+        self.focus_content()
 
-        def given(text: str | None) -> None:
-            if text:
-                self.room.fault(MerchantBehaviour.name, MerchantBehaviour.targets, parse_changes(text))
+    def _play(self, title: str, command: str, scenario: Scenario, seed: int | None = None) -> None:
+        """Runs a scenario; its steps tick off in the list."""
+        from control_room.ui.desk import board_of  # loads what runs scenarios
 
-        self.room.push_screen(Prompt("The merchant from now on", mode, MERCHANT_HINT, parse_changes), given)
+        board = board_of(scenario)
+        self.query_one(StepList).board = board
+        self.add_class("-steps")
+        self.focus_content()
+
+        def ended(job: Job) -> None:
+            board.end(job.error or job.state)
+
+        self.room.run_job(title, command, lambda job: self.room.desk.scenario(job, scenario, seed, board.note), ended)
 
     def do_scenario(self) -> None:
         """Chooses one and runs it."""
@@ -162,9 +176,7 @@ class ChaosView(View):
                 f"Run {name}?",
                 said,
                 [("run", "Run it")],
-                lambda _: self.room.run_job(
-                    f"scenario {name}", f"scenario run {name}", lambda job: self.room.desk.scenario(job, found)
-                ),
+                lambda _: self._play(f"scenario {name}", f"scenario run {name}", found),
             )
 
         self.room.push_screen(Choose("A scenario", _scenarios(), title_width=30), chosen)
@@ -178,50 +190,17 @@ class ChaosView(View):
 
         def given(text: str | None) -> None:
             if text:
-                faults, seed = _storm(text)
+                faults, seed = parse_storm(text)
                 storm, chosen = storm_of(seed, faults)
-                self.room.run_job(
-                    f"storm of {faults} faults, seed {chosen}",
-                    f"storm --faults {faults} --seed {chosen}",
-                    lambda job: self.room.desk.scenario(job, storm, chosen),
-                )
+                title = f"storm of {faults} faults, seed {chosen}"
+                self._play(title, f"storm --faults {faults} --seed {chosen}", storm, chosen)
 
-        self.room.push_screen(Prompt("A storm", "20", STORM_HINT, _storm), given)
+        self.room.push_screen(Prompt("A storm", "20", STORM_HINT, parse_storm), given)
 
     def _may(self) -> bool:
         if not self.room.armed:
             self.room.notify(self.hint("not armed: press {arm} first"), severity="warning")
         return self.room.armed
-
-
-def parse_changes(text: str) -> Mapping[str, Any]:
-    """`mode=outage latency_ms=200` as the fields of the merchant's behaviour. Raises ValueError with a sentence."""
-    changes: dict[str, Any] = {}
-    for word in text.replace(",", " ").split():
-        name, sign, value = word.partition("=")
-        if not sign or (name != "mode" and name not in FIELDS):
-            raise ValueError(f"{word!r} is no change; write {' '.join(['mode=…', *(f'{each}=…' for each in FIELDS)])}")
-        if name == "mode":
-            if value not in MODES:
-                raise ValueError(f"there is no mode {value!r}; there are {', '.join(MODES)}")
-            changes[name] = value
-            continue
-        try:
-            changes[name] = int(value) if FIELDS[name].whole else float(value)
-        except ValueError:
-            raise ValueError(f"{name} takes a number, not {value!r}") from None
-        if not FIELDS[name].low <= changes[name] <= FIELDS[name].high:
-            raise ValueError(f"{name} is from {FIELDS[name].low:g} to {FIELDS[name].high:g}")
-    if not changes:
-        raise ValueError("nothing to change")
-    return changes
-
-
-def _storm(text: str) -> tuple[int, int | None]:
-    words = text.split()
-    if not 1 <= len(words) <= 2 or not all(word.isdigit() for word in words) or not 1 <= int(words[0]) <= 1000:
-        raise ValueError("write how many faults, from 1 to 1000, and a seed if you like: 20 4711")
-    return int(words[0]), int(words[1]) if len(words) == 2 else None
 
 
 def _scenarios() -> list[Choice]:
@@ -237,15 +216,23 @@ def _scenarios() -> list[Choice]:
     return found
 
 
+def _does(offer: Offer) -> Cell:
+    return (f"not here: {offer.impossible}", "warn") if offer.impossible else (offer.summary, "dim")
+
+
 def _targets(offer: Offer) -> Cell:
-    return "any member" if offer.targets == MEMBERS else ", ".join(offer.targets)
+    if offer.targets == MEMBERS:
+        return "any member"
+    return "any link" if offer.targets == NAMES else ", ".join(offer.targets)
 
 
 def _ends(fault: RunningFault, now_s: float) -> Cell:
     if fault.until_s is None:
         return "until healed"
     left_s = fault.until_s - now_s
-    return (f"in {duration(left_s)}", "info") if left_s > 0 else ("overdue", "bad")
+    if left_s > 0:
+        return f"in {duration(left_s)}", "info"
+    return ("healing", "info") if left_s > -LATE_S else ("overdue", "bad")
 
 
 def _seen(fault: RunningFault) -> Cell:

@@ -106,15 +106,14 @@ def _figure(value: int | None) -> str:
 
 
 def _group(snapshot: Snapshot) -> Pieces:
-    told = snapshot.dispatcher.value
+    told, members = snapshot.dispatcher.value, _members(snapshot.kafka.value)
     if told is None:
-        return [(stale(snapshot.dispatcher) or "looking", "$text-muted")]
+        return [*members, (stale(snapshot.dispatcher) or "looking", "$text-muted")]
     assigned = ", ".join(f"p{number}" for number in told.get("assigned") or ()) or "nothing"
-    group = snapshot.kafka.value.group if snapshot.kafka.value else "dispatcher"
-    words = f"{group}: one member, the dispatcher, has {assigned}; phase {harmless(told.get('phase'), 20)}"
+    words = f"the dispatcher says: it has {assigned}, phase {harmless(told.get('phase'), 20)}"
     words += f"\n{told.get('in_flight')} in flight · {told.get('retrying')} retrying · {told.get('parked')} parked"
     words += f" · {told.get('requeuing')} re-queuing · {told.get('unrecorded')} unrecorded"
-    pieces: Pieces = [(words, "")]
+    pieces: Pieces = [*members, (words, "")]
     if told.get("paused"):
         until_s = told.get("paused_until")
         left = f" for {max(0.0, until_s - snapshot.taken_at_s):.0f} s more" if isinstance(until_s, int | float) else ""
@@ -123,6 +122,24 @@ def _group(snapshot: Snapshot) -> Pieces:
         )
     if snapshot.dispatcher.error:
         pieces.append((f"\n{stale(snapshot.dispatcher)}", "bold $text-warning"))
+    return pieces
+
+
+def _members(kafka: KafkaStatus | None) -> Pieces:
+    """The group in Kafka's own words; a name that a client gave itself is somebody else's text."""
+    if kafka is None:
+        return []
+    if not kafka.group_state:
+        return [(f"{harmless(kafka.group, 40)}: Kafka does not tell its members now\n", "$text-warning")]
+    calm = kafka.group_state == "Stable"
+    count = f"{len(kafka.members)} member{'s' * (len(kafka.members) != 1)}"
+    pieces: Pieces = [
+        (f"{harmless(kafka.group, 40)}: {harmless(kafka.group_state, 30)}, {count}\n", "" if calm else "$text-warning")
+    ]
+    for each in kafka.members:
+        held = ", ".join(f"p{number}" for number in each.partitions) or "nothing"
+        words = f"{harmless(each.name, 30)} ({harmless(each.client_id, 20)} at {harmless(each.host, 30)}) has {held}\n"
+        pieces.append((f"  {words}", ""))
     return pieces
 
 

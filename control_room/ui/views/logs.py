@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from textual.app import ComposeResult
 from textual.widgets import Static
@@ -14,16 +15,17 @@ from control_room.tracking.log_tail import LogView
 from control_room.tracking.member_logs import LogLine
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
-from control_room.ui.dialogs import Prompt
+from control_room.ui.dialogs import Choice, ChooseSome, Prompt
+from control_room.ui.log_search import LEVELS, Search, TooSlowError, search_for
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.line_list import Cell, Column, LineList
+from control_room.ui.widgets.log_pane import TONES, Numbered
 
-LEVELS: Final = ("all", "info", "warning", "error")
 _RANK: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 3}
-_TONES: Final = {"warning": "warn", "error": "bad", "critical": "bad", "debug": "dim"}
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-
-Numbered: TypeAlias = tuple[int, LogLine]
+_ALL: Final = "all members"
+SEARCH_S: Final = 0.5
+"""How long a search may keep the screen."""
 
 
 class LogsView(View):
@@ -37,7 +39,7 @@ class LogsView(View):
         self._members: frozenset[str] = frozenset()
         """Empty: all."""
         self._level = 0
-        self._words = ""
+        self._search = Search()
         self._following = True
         self._drawn: LogView | None = None
         self._whole = ""
@@ -47,7 +49,7 @@ class LogsView(View):
         columns: list[Column[Numbered]] = [
             Column("TIME", 8, lambda each: (each[1].ts[11:19], "dim")),
             Column("MEMBER", 16, lambda each: (each[1].member, "info")),
-            Column("LEVEL", 7, lambda each: (each[1].level, _TONES.get(each[1].level, ""))),
+            Column("LEVEL", 7, lambda each: (each[1].level, TONES.get(each[1].level, ""))),
             Column("", 20, self._text, grows=True),
         ]
         lines: LineList[Numbered] = LineList(columns, lambda each: str(each[0]), id="log-lines", empty="no line yet")
@@ -68,10 +70,9 @@ class LogsView(View):
             lines.show(self._chosen(view))
             if self._following:
                 lines.action_edge(1)
-        shown = ", ".join(sorted(self._members)) or "all members"
         state = "following" if self._following else self.hint("held: {log_follow} follows")
-        words = f" · /{self._words}" if self._words else ""
-        lines.border_title = f"Logs of {shown} · from {LEVELS[self._level]} on{words}".replace("[", "(")
+        words = f" · {self._search}" if self._search else ""
+        lines.border_title = f"{self.words}{words}".replace("[", "(")
         gone = f"{view.dropped:,} older lines dropped · " if view.dropped else ""
         current = lines.current
         whole = harmless(current[1].raw, 2000) if current is not None else ""
@@ -80,31 +81,58 @@ class LogsView(View):
             self.query_one("#log-whole", Static).update(whole)
         lines.border_subtitle = stale(part).replace("[", "(") or f"{gone}{len(lines.rows):,} lines · {state}"
 
-    def _chosen(self, view: LogView) -> list[Numbered]:
-        return [
-            (view.dropped + index, line)
-            for index, line in enumerate(view.lines)
-            if (not self._members or line.member in self._members) and self._loud_enough(line)
-        ]
+    def newest(self, view: LogView, count: int) -> list[Numbered]:
+        """The last `count` of the lines that this view shows."""
+        found: list[Numbered] = []
+        for index in range(len(view.lines) - 1, -1, -1):
+            if len(found) == count:
+                break
+            if self._fits(view.lines[index]):
+                found.append((view.dropped + index, view.lines[index]))
+        return found[::-1]
 
-    def _loud_enough(self, line: LogLine) -> bool:
+    @property
+    def words(self) -> str:
+        """Whose lines it shows, and from which level on."""
+        shown = ", ".join(sorted(self._members)) or "all members"
+        return f"Logs of {shown} · from {LEVELS[self._level]} on"
+
+    def _chosen(self, view: LogView) -> list[Numbered]:
+        return [(view.dropped + index, line) for index, line in enumerate(view.lines) if self._fits(line)]
+
+    def _fits(self, line: LogLine) -> bool:
+        if self._members and line.member not in self._members:
+            return False
         return not self._level or _RANK.get(line.level, 1) >= self._level
 
     def _text(self, each: Numbered) -> Cell:
         line = each[1]
-        if self._words and self._words in line.text.lower():
-            return line.text, "info"
-        return line.text, _TONES.get(line.level, "")
+        try:
+            found = bool(self._search) and self._search.finds(line.text)
+        except TooSlowError as error:
+            found = False
+            self._give_up(error)
+        return line.text, "info" if found else TONES.get(line.level, "")
 
     def on_line_list_moved(self) -> None:
         """Away from the newest line it holds."""
         lines = self.query_one("#log-lines", LineList)
         self._following = lines.index >= len(lines.rows) - 1
 
+    @property
+    def chosen(self) -> tuple[str, tuple[str, ...]]:
+        """Level and members, as they are remembered; nothing of what is as at first."""
+        return LEVELS[self._level] if self._level else "", tuple(sorted(self._members))
+
+    def recall(self, level: str, members: Sequence[str]) -> None:
+        """Shows what was shown the last time."""
+        self._level = LEVELS.index(level) if level else 0
+        self.choose(members)
+
     def choose(self, members: Sequence[str], words: str = "") -> None:
         """Shows these members' lines."""
         self._members = frozenset(members)
-        self._words = words.lower()
+        self._search = Search(words)
         self._again()
 
     def _again(self) -> None:
@@ -112,11 +140,16 @@ class LogsView(View):
         self._following = True
 
     def do_log_members(self) -> None:
-        """All, then one after the other."""
-        order = [frozenset[str](), *(frozenset([member]) for member in MEMBERS)]
-        place = order.index(self._members) if self._members in order else -1
-        self._members = order[(place + 1) % len(order)]
-        self._again()
+        """Asks whose lines are shown; what is marked stays marked."""
+
+        def given(names: Sequence[str] | None) -> None:
+            if names is not None:
+                self._members = frozenset(names) if _ALL not in names else frozenset()
+                self._again()
+
+        states = {member.status.name: member.status.state.value for member in self.snapshot.members.value or ()}
+        choices = [Choice(_ALL, _ALL, ""), *(Choice(name, name, states.get(name, "")) for name in MEMBERS)]
+        self.room.push_screen(ChooseSome("Whose lines", choices, self._members), given)
 
     def do_log_level(self) -> None:
         """The next level."""
@@ -130,15 +163,30 @@ class LogsView(View):
 
     def do_log_search(self) -> None:
         """Asks for words, goes to the newest line that has them."""
+        is_pattern = self._search.is_pattern
+
+        def check(text: str) -> None:
+            search_for(text, is_pattern=is_pattern)
 
         def given(text: str | None) -> None:
             if text is not None:
-                self._words = text.lower()
+                self._search = search_for(text, is_pattern=is_pattern)
                 self._seek(-1, from_end=True)
 
-        self.room.push_screen(
-            Prompt("Search all lines shown", self._words, self.hint("{log_next} next · {log_previous} previous")), given
-        )
+        kind = "a regular expression" if is_pattern else "words"
+        hint = self.hint(f"{kind}, {{log_regex}} changes that · {{log_next}} next · {{log_previous}} previous")
+        self.room.push_screen(Prompt("Search all lines shown", self._search.text, hint, check), given)
+
+    def do_log_regex(self) -> None:
+        """Searches for the other kind: words, or a regular expression; what is none is told, and given up."""
+        try:
+            self._search = search_for(self._search.text, is_pattern=not self._search.is_pattern)
+        except ValueError as error:
+            self._search = search_for("", is_pattern=True)
+            self.room.problem(f"{error}; search again")
+        self._drawn = None
+        kind = "a regular expression" if self._search.is_pattern else "words"
+        self.room.notify(self.hint(f"{{log_search}} searches for {kind} from now on"))
 
     def do_log_next(self) -> None:
         """Downwards."""
@@ -150,16 +198,28 @@ class LogsView(View):
 
     def _seek(self, by: int, *, from_end: bool = False) -> None:
         lines = self.query_one("#log-lines", LineList)
-        if not self._words:
+        if not self._search:
             self.room.notify(self.hint("{log_search} gives the words first"))
             return
         index = len(lines.rows) if from_end else lines.index
-        while 0 <= (index := index + by) < len(lines.rows):
-            if self._words in lines.rows[index][1].text.lower():
-                self._following = False
-                lines.go_to(str(lines.rows[index][0]))
-                return
+        until_s = time.monotonic() + SEARCH_S
+        try:
+            while 0 <= (index := index + by) < len(lines.rows):
+                if self._search.finds(lines.rows[index][1].text):
+                    self._following = False
+                    lines.go_to(str(lines.rows[index][0]))
+                    return
+                if time.monotonic() > until_s:
+                    raise TooSlowError(f"{self._search} takes too long; fewer members, or a simpler one")
+        except TooSlowError as error:
+            self._give_up(error)
+            return
         self.room.notify(f"no {'earlier' if by < 0 else 'later'} line has it")
+
+    def _give_up(self, error: TooSlowError) -> None:
+        """Nothing is searched for any more: every line that is drawn would take as long."""
+        self._search = search_for("", is_pattern=self._search.is_pattern)
+        self.room.problem(str(error))
 
     def do_log_transaction(self) -> None:
         """To the transaction of the line."""

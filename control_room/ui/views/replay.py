@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from control_room.replay.options import ReplayOptions, new_seed
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.dialogs import Page, Prompt
+from control_room.ui.file_picker import FilePicker, Known, known_files
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View
 from control_room.ui.widgets.chrome import duration, short_path
@@ -25,6 +27,7 @@ from control_room.ui.widgets.spark import spark
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.replay.progress import Progress
     from control_room.replay.survey import Survey
+    from control_room.runs.background import BackgroundReplay
 
 DEFAULT_RATE_PER_S: Final = 50.0
 _KEPT: Final = 60
@@ -88,14 +91,15 @@ class ReplayView(View):
     def _what(self) -> Pieces:
         options = self.options
         rate = f"{options.rate_per_s:g} a second" if options.rate_per_s else "as fast as answers come"
+        rate = f"{options.speed:g} times as fast as in the file" if options.speed else rate
         many = "all" if options.max_payments is None else f"at most {options.max_payments:,}"
         return [
             (f"{harmless(short_path(options.source), 300)}\n", "bold"),
             (f"{many} · {rate} · ids {options.ids}\n", ""),
             (
                 self.hint(
-                    "{replay_file} file · {replay_max} how many · {replay_rate} rate · {replay_ids} ids"
-                    " · {replay_preview} preview"
+                    "{replay_file} file · {replay_max} how many · {replay_rate} rate · {replay_speed} speed"
+                    " · {replay_ids} ids · {replay_preview} preview"
                 ),
                 "$text-muted",
             ),
@@ -107,6 +111,7 @@ class ReplayView(View):
         options = self.options
         words = ["replay", short_path(options.source)]
         words += ["--rate", f"{options.rate_per_s:g}"] if options.rate_per_s else []
+        words += ["--speed", f"{options.speed:g}"] if options.speed else []
         words += ["--max", str(options.max_payments)] if options.max_payments is not None else []
         return " ".join([*words, "--ids", options.ids])
 
@@ -158,37 +163,66 @@ class ReplayView(View):
         self.room.run_job("preview", f"{self.command} --dry-run", lambda _: self.room.desk.survey(options), told)
 
     def do_replay_file(self) -> None:
-        """Asks for the file."""
-        known = sorted({*Path.cwd().glob("*.csv"), *dataset.PAYMENTS.parent.glob("*.csv")})[:8]
-        hint = "\n".join(["a path; here are:", *(harmless(short_path(path), 200) for path in known)])
+        """Asks for the file: one that was sent lately, the dataset, or out of a tree."""
+        runs = [run.path for run in self.snapshot.runs.value or ()]
 
-        def given(text: str | None) -> None:
-            if text:
-                self.options = replace(self.options, source=Path(text).expanduser())
+        def given(path: Path | None) -> None:
+            if path is not None:
+                self.options = replace(self.options, source=path)
 
-        self.room.push_screen(Prompt("The CSV file", short_path(self.options.source), hint, _is_file), given)
+        def known(files: list[Known]) -> None:
+            self.room.push_screen(FilePicker(self.options.source, files, Path.cwd()), given)
+
+        self.room.read(lambda: known_files(runs), known)
 
     def do_replay_rate(self) -> None:
         """Asks for the rate; a replay that is going on changes over to it."""
 
         def given(text: str | None) -> None:
-            if text is None:
-                return
-            self.options = replace(self.options, rate_per_s=float(text) if text.strip() else None)
-            replay = self.room.desk.replay
-            if replay is not None and replay.running and self.options.rate_per_s is not None:
-                replay.change_rate(self.options.rate_per_s)
+            if text is not None:
+                rate = float(text) if text.strip() else None
+                self.options = replace(self.options, rate_per_s=rate, speed=None)
+                self._change(lambda replay: replay.change_rate(rate) if rate is not None else None)
 
         now = f"{self.options.rate_per_s:g}" if self.options.rate_per_s else ""
+        hint = "empty: as fast as answers come"
+        self.room.push_screen(Prompt("Payments a second", now, hint, self._fits(rate=True)), given)
+
+    def do_replay_speed(self) -> None:
+        """Asks for the speed; a replay in the file's own time changes over to it."""
+
+        def given(text: str | None) -> None:
+            if text is not None:
+                speed = float(text) if text.strip() else None
+                self.options = replace(self.options, speed=speed, rate_per_s=None)
+                self._change(lambda replay: replay.change_speed(speed) if speed is not None else None)
+
+        now = f"{self.options.speed:g}" if self.options.speed else ""
+        hint = "1: as in the file; 60: a minute of it in a second; empty: as fast as answers come"
         self.room.push_screen(
-            Prompt("Payments a second", now, "empty: as fast as answers come", self._rate_fits), given
+            Prompt("The file's own gaps, so many times faster", now, hint, self._fits(rate=False)), given
         )
 
-    def _rate_fits(self, text: str) -> None:
+    def _change(self, change: Callable[[BackgroundReplay], None]) -> None:
+        """The pace of the replay that goes on; one that leaves by another clock keeps it, and that is said."""
+        self.room.draw()
+        replay = self.room.desk.replay
+        if replay is None or not replay.running:
+            return
         try:
-            replace(self.options, rate_per_s=float(text) if text.strip() else None)
+            change(replay)
         except OptionsError as error:
-            raise ValueError(str(error)) from error
+            self.room.notify(f"the replay that goes on keeps its pace: {error}; the next one takes this", markup=False)
+
+    def _fits(self, *, rate: bool) -> Callable[[str], None]:
+        def check(text: str) -> None:
+            try:
+                pace = float(text) if text.strip() else None
+                replace(self.options, rate_per_s=pace if rate else None, speed=None if rate else pace)
+            except OptionsError as error:
+                raise ValueError(str(error)) from error
+
+        return check
 
     def do_replay_max(self) -> None:
         """Asks how many."""
@@ -220,11 +254,6 @@ def survey_lines(found: Survey) -> list[str]:
     if found.first is not None:
         lines += ["", "The first, as it would be sent:", found.first.body.decode("utf-8", "replace")]
     return lines
-
-
-def _is_file(text: str) -> None:
-    if not Path(text).expanduser().is_file():
-        raise ValueError(f"there is no file {text}")
 
 
 def _how(progress: Progress, paused: str) -> Pieces:

@@ -11,6 +11,7 @@ from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.dialogs import Page
 from control_room.ui.jobs import Job
+from control_room.ui.run_curves import curve_lines
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import clock, short_path
 from control_room.ui.widgets.line_list import Cell, Column, LineList
@@ -18,6 +19,7 @@ from control_room.ui.widgets.side import Block, Pieces
 
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.tracking.runs import RunSummary
+    from control_room.verify import Verdict
 
 _LOOKS = {
     "proven": ("✓ PROVEN", "good"),
@@ -67,7 +69,8 @@ class ReportsView(View):
         runs = self.query_one("#runs", LineList)
         part = snapshot.runs
         runs.border_title = f"Runs {len(part.value or ())}"
-        keys = self.hint("{verify} verify · {check} check · {export} export · space marks, {compare} compares")
+        acts = "{verify} verify · {check} check · {export} export · {remove_run} delete"
+        keys = self.hint(f"{acts} · {{list_mark}} marks, {{compare}} compares")
         runs.border_subtitle = stale(part).replace("[", "(") or keys
         runs.show(part.value or ())
         run = runs.current
@@ -78,10 +81,32 @@ class ReportsView(View):
         return runs.current
 
     def do_open_run(self) -> None:
-        """Its verdict, from its files."""
+        """Its verdict and its curves, from its files."""
         run = self._current()
-        if run is not None:
-            self._judged(run, "open", f"check {run.run_id}", lambda _: self.room.desk.check(run.path))
+        if run is None:
+            return
+
+        def read(_: Job) -> list[str]:
+            verdict = self.room.desk.check(run.path)
+            return [*self._summary(run, verdict), "", *self._curves(run, verdict)]
+
+        def told(job: Job) -> None:
+            if job.result is not None:
+                self.room.push_screen(Page(f"Run {run.run_id}", job.result))
+
+        self.room.run_job(f"open {run.run_id}", f"check {run.run_id}", read, told)
+
+    def _summary(self, run: RunSummary, verdict: Verdict) -> list[str]:
+        from control_room.verify import summary  # when a run is opened
+
+        return summary(verdict, short_path(run.path)).splitlines()
+
+    def _curves(self, run: RunSummary, verdict: Verdict) -> list[str]:
+        """Failure policy: open. A verdict is told without its curves."""
+        try:
+            return curve_lines(self.room.desk.curves(run.path, verdict), verdict.faults)
+        except (OSError, ValueError) as error:
+            return [f"the curves cannot be drawn: {error}"]
 
     def do_check(self) -> None:
         """The verdict again, offline."""
@@ -98,10 +123,7 @@ class ReportsView(View):
     def _judged(self, run: RunSummary, title: str, command: str, work: object) -> None:
         def told(job: Job) -> None:
             if job.result is not None:
-                from control_room.verify import summary
-
-                lines = summary(job.result, short_path(run.path)).splitlines()
-                self.room.push_screen(Page(f"Run {run.run_id}", lines))
+                self.room.push_screen(Page(f"Run {run.run_id}", self._summary(run, job.result)))
 
         self.room.run_job(f"{title} {run.run_id}", command, work, told)  # type: ignore[arg-type]  # a Work
 
@@ -123,6 +145,38 @@ class ReportsView(View):
                 self.room.push_screen(Page(f"Exported {run.run_id}", lines))
 
         self.room.run_job(f"export {run.run_id}", f"report {run.run_id} --format jsonl", work, told)
+
+    def do_remove_run(self) -> None:
+        """Deletes the marked runs, or the selected one, after a question that says what is lost."""
+        runs = self.query_one("#runs", LineList)
+        chosen: list[RunSummary] = runs.chosen
+        if not chosen:
+            return
+        names = " ".join(run.run_id for run in chosen)
+
+        def work(job: Job) -> None:
+            for run in chosen:
+                job.tell(f"deleted {run.run_id}: {self.room.desk.remove(run.path)}")
+
+        def deed(_: str) -> None:
+            runs.marked.clear()
+            self.room.run_job(f"delete {names}", f"runs rm {names} --yes", work)
+
+        def asked(job: Job) -> None:
+            if job.state == "done":
+                count = f"{len(chosen)} runs" if len(chosen) > 1 else f"run {names}"
+                said = [
+                    *job.result,
+                    "It can neither be opened, judged nor exported again.",
+                ]
+                self.room.ask(f"Delete {count}?", said, [("delete", "Delete for good")], deed)
+
+        self.room.run_job(f"size of {names}", "runs list", lambda _: [self._loss(run) for run in chosen], asked)
+
+    def _loss(self, run: RunSummary) -> str:
+        size = self.room.desk.size(run.path)
+        words = f"{run.accepted:,} payments, {run.verdict}" if size.judged else "never judged: nothing is proven of it"
+        return f"{run.run_id}: {words}; {size}"
 
     def do_compare(self) -> None:
         """The marked one and the selected one, or the two that are marked."""

@@ -74,7 +74,7 @@ class StackView(View):
         memory = sum(member.status.memory_bytes for member in members) / 2**20
         found.border_title = f"Members: {ready} of {len(members)} ready, {memory:,.0f} MiB"
         found.border_subtitle = stale(part).replace("[", "(") or self.hint(
-            "space marks · {fault} faults · {logs_of} logs"
+            "{list_mark} marks · {fault} faults · {logs_of} logs"
         )
         found.show(members)
 
@@ -116,6 +116,10 @@ class StackView(View):
     def do_kill(self) -> None:
         """Kills members."""
         self._hit("kill")
+
+    def do_crash(self) -> None:
+        """Kills members that come back."""
+        self._hit("crash")
 
     def do_freeze(self) -> None:
         """Freezes members; thaws them where all of them are frozen."""

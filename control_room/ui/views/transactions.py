@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import ComposeResult
 
 from control_room.tracking.filter import parse_filter, undelivered_s
-from control_room.tracking.listing import Headed, Listing, Order, Query, arranged, as_before, count_without, find
+from control_room.tracking.listing import (
+    DONE,
+    Headed,
+    Listing,
+    Order,
+    Query,
+    arranged,
+    as_before,
+    count_without,
+    find,
+)
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import amount_text, harmless
 from control_room.tracking.timeline_text import render
+from control_room.tracking.webhook import render_webhook
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View, stale
@@ -39,6 +52,8 @@ TONES: Final = {
 STORY_AFTER_S: Final = 0.3
 """How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
 STORY_AGAIN_S: Final = 2.0
+_IDS_IN_COMMAND: Final = 50
+"""As many as stand whole on a line of the activity."""
 ARRANGED_HERE: Final = 10_000
 """A longer list waits for the collector, a moment: in the screen's own thread it would hold up the keys."""
 _HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
@@ -228,12 +243,57 @@ class TransactionsView(View):
 
         def told(job: Job) -> None:
             if job.result is not None:
-                self.room.push_screen(Page(job.result.transaction_id, render(job.result), wrap=False))
+                story = job.result
+                sent = render_webhook(story.webhook) if story.webhook is not None else []
+                self.room.push_screen(Page(story.transaction_id, [*render(story), *sent], wrap=False))
 
         command = f"event {row.transaction_id}"
         self.room.run_job(
             f"story of {row.transaction_id[:8]}", command, lambda _: self.room.desk.story(row.transaction_id), told
         )
+
+    def do_redeliver(self) -> None:
+        """Has the marked ones, else the selected one, delivered once more."""
+        found = self.query_one("#transactions-list", LineList)
+        self._redeliver(found.chosen, by_filter=False)
+
+    def do_redeliver_shown(self) -> None:
+        """Has all that the list shows delivered once more."""
+        self._redeliver(self.query_one("#transactions-list", LineList).rows, by_filter=True)
+
+    def _redeliver(self, rows: Sequence[TransactionRow], *, by_filter: bool) -> None:
+        """Asks why, then whether, with the count; what is still on its way is left out."""
+        ids = [row.transaction_id for row in rows if row.state in DONE]
+        if not ids:
+            words = "still on its way: delivered without being asked for" if rows else "no transaction is listed"
+            self.room.notify(f"nothing to redeliver: {words}", severity="warning")
+            return
+        dead = sum(row.state == "dead" for row in rows)
+        title = f"Redeliver {len(ids):,} transaction{'s' * (len(ids) != 1)}"
+        said = [
+            f"{len(ids) - dead:,} delivered, {dead:,} dead-lettered. The merchant gets each under its own id again."
+        ]
+        if len(ids) < len(rows):
+            said.append(f"{len(rows) - len(ids):,} more are still on their way and are left alone.")
+        if by_filter:
+            said.append(f"Filter: {str(self.query_now.filter) or 'none, that is all that is listed'}")
+
+        def deed(reason: str) -> None:
+            command = _redeliver_command(ids, str(self.query_now.filter) if by_filter else "", reason)
+            self.query_one("#transactions-list", LineList).marked.clear()
+            work = partial(self.room.desk.redeliver, ids=ids, reason=reason)
+            self.room.run_job(f"redeliver {len(ids):,}", command, work, lambda _: self._look_again())
+
+        def given(reason: str | None) -> None:
+            if reason is not None:
+                self.room.ask(f"{title}?", said, [("yes", f"Redeliver {len(ids):,}")], lambda _: deed(reason))
+
+        self.room.push_screen(
+            Prompt(f"{title}: why?", "", "kept with it, may be empty · enter goes on · esc leaves"), given
+        )
+
+    def _look_again(self) -> None:
+        self._story, self._asked_at_s = None, 0.0
 
     def do_export_list(self) -> None:
         """Writes what the list shows; a million of them take a while, so beside the screen."""
@@ -266,6 +326,7 @@ class TransactionsView(View):
             and row.state == "delivered"
             and self._story.row is not None
             and self._story.row.state == row.state
+            and not any(event.kind == "waiting" for event in self._story.events)  # a redelivery
         )
         due = now_s - self._rested_since_s >= STORY_AFTER_S and now_s - self._asked_at_s >= STORY_AGAIN_S
         if due and not done and self.snapshot.is_up:
@@ -328,6 +389,13 @@ def _as_csv(rows: Sequence[TransactionRow]) -> io.StringIO:
     lines.writerows([_exported(getattr(row, name)) for name in _EXPORTED] for row in rows)
     text.seek(0)
     return text
+
+
+def _redeliver_command(ids: Sequence[str], chosen: str, reason: str) -> str:
+    """The same on a command line."""
+    what = f"--filter {shlex.quote(chosen)}" if chosen else " ".join(ids[:_IDS_IN_COMMAND])
+    more = " …" * (not chosen and len(ids) > _IDS_IN_COMMAND)
+    return f"redeliver {what}{more}{f' --reason {shlex.quote(reason)}' if reason else ''} --yes"
 
 
 def _exported(value: Any) -> str:

@@ -80,6 +80,7 @@ class ActivityPane(LineList[Entry]):
             columns, lambda entry: entry.key, id=id, header=False, cursor=False, empty="nothing was done yet"
         )
         self.can_focus = False
+        self.border_title = "Activity"
 
     def show_newest(self, found: Sequence[Entry]) -> None:
         """Draws them, the newest last and in sight."""

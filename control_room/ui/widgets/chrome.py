@@ -101,14 +101,14 @@ class VerdictLine(Line):
         facts = [f"RECORD {record}"] if record else []
         if found.lost is not None:
             facts.append(f"lost {found.lost}")
-        if found.unaccounted is not None:
-            facts.append(f"unaccounted {found.unaccounted}")
         if found.sum:
             facts.append("nothing waits" if found.oldest_s is None else f"oldest {duration(found.oldest_s)}")
         if found.evidence_age_s is not None:
             facts.append(f"checked {found.evidence_age_s:.1f} s ago")
         if found.duplicated is not None:
             facts.append(f"duplicated {found.duplicated}")
+        if found.unaccounted is not None:  # late: the sum below ends with it
+            facts.append(f"unaccounted {found.unaccounted}")
         if found.subject:
             facts.append(found.subject)
         head = harmless(found.headline, width)

@@ -90,13 +90,13 @@ class LineList(ScrollView, Generic[T], can_focus=True):
     border_title = QuietTitle()
     border_subtitle = QuietTitle()
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "cursor(-1)", show=False),
-        Binding("down,j", "cursor(1)", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", show=False),
-        Binding("home,g", "edge(0)", show=False),
-        Binding("end,G", "edge(1)", show=False),
-        Binding("space", "mark", show=False),
+        Binding("up,k", "cursor(-1)", show=False, id="list_up"),
+        Binding("down,j", "cursor(1)", show=False, id="list_down"),
+        Binding("pageup,ctrl+b", "page(-1)", show=False, id="list_page_up"),
+        Binding("pagedown,ctrl+f", "page(1)", show=False, id="list_page_down"),
+        Binding("home,g", "edge(0)", show=False, id="list_first"),
+        Binding("end,G", "edge(1)", show=False, id="list_last"),
+        Binding("space", "mark", show=False, id="list_mark"),
     ]
 
     class Moved(Message):

@@ -15,6 +15,8 @@ from control_room.ui.widgets.spark import spark
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.tracking.kafka_view import PartitionStatus
 _SPARK: Final = 30
+_LATEST: Final = 200
+"""Transactions of which the latency is told."""
 
 
 class Block(Line):
@@ -36,6 +38,7 @@ class Side(Vertical):
             ("faults", "Faults"),
             ("kafka", "Kafka"),
             ("flow", "Flow per second"),
+            ("latency", "Latency, accepted to delivered"),
         ):
             block = Block(id=f"side-{name}")
             block.border_title = title
@@ -48,6 +51,7 @@ class Side(Vertical):
             ("faults", _faults(snapshot)),
             ("kafka", _kafka(snapshot)),
             ("flow", _flow(snapshot)),
+            ("latency", _latency(snapshot)),
         ):
             self.query_one(f"#side-{name}", Block).say(*pieces)
 
@@ -121,6 +125,22 @@ def _flow(snapshot: Snapshot) -> Pieces:
         now = series[-1] if series else 0.0
         pieces += [(f"{name:<10}", ""), (f"{now:>7.0f} ", "bold"), (f"{spark(series, _SPARK)}\n", "$text-accent")]
     return _ended(pieces, "")
+
+
+def _latency(snapshot: Snapshot) -> Pieces:
+    """Of the first deliveries that the list of transactions shows: with its filter, in its order."""
+    listing = snapshot.transactions.value
+    rows = listing.rows[:_LATEST] if listing is not None else ()
+    took_s = sorted(row.delivered_at_s - row.accepted_at_s for row in rows if row.delivered_at_s is not None)
+    if not took_s:
+        return [("nothing that is listed is delivered", "$text-muted")]
+    half, most = (took_s[min(len(took_s) - 1, int(share * len(took_s)))] for share in (0.5, 0.95))
+    words = f"p50 {_seconds(half)}   p95 {_seconds(most)}   max {_seconds(took_s[-1])}"
+    return [(words, ""), (f"   of {len(took_s)}", "$text-muted")]
+
+
+def _seconds(took_s: float) -> str:
+    return f"{max(0.0, took_s) * 1000:.0f} ms" if took_s < 1 else duration(took_s)
 
 
 def _ended(pieces: Pieces, empty: str) -> Pieces:

@@ -1,0 +1,171 @@
+"""Choosing a CSV file: those that were sent lately, the dataset, and a tree of folders; or a path that is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+import orjson
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import DirectoryTree, Static
+
+import dataset
+from control_room.tracking.text import harmless
+from control_room.ui.dialogs import Prompt
+from control_room.ui.widgets.chrome import short_path
+from control_room.ui.widgets.line_list import Column, LineList
+from control_room.verify.files import RUN
+
+RECENT: Final = 8
+_SUFFIX: Final = ".csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file that need not be looked for."""
+
+    path: Path
+    words: str
+
+
+class CsvTree(DirectoryTree):
+    """Folders and CSV files; nothing that is hidden."""
+
+    ICON_NODE_EXPANDED = "▾ "
+    ICON_NODE = "▸ "
+    ICON_FILE = "  "
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "cursor_down", show=False, id="list_down"),
+        Binding("up,k", "cursor_up", show=False, id="list_up"),
+        Binding("backspace", "parent_folder", show=False),
+    ]
+
+    def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
+        """Called in a thread of the tree's own."""
+        for path in paths:
+            is_csv = path.suffix.lower() == _SUFFIX
+            if not path.name.startswith(".") and (is_csv or self._safe_is_dir(path)):
+                yield path
+
+    def process_label(self, label: str | Text) -> Text:
+        """A file's name is somebody else's: what it could do to the screen is taken out."""
+        return Text(harmless(str(label), 200) or "?")
+
+    def action_parent_folder(self) -> None:
+        """The folder that the tree's own lies in."""
+        self.path = Path(self.path).absolute().parent
+
+
+class FilePicker(ModalScreen[Path | None]):
+    """Dismissed with the chosen file, or None."""
+
+    DEFAULT_CSS = """
+    FilePicker { align: center middle; }
+    FilePicker #picker { width: 90%; max-width: 110; height: 90%; }
+    FilePicker #known { height: auto; max-height: 12; min-height: 3; border: round $primary 60%; background: $surface; }
+    FilePicker #tree { height: 1fr; border: round $primary 60%; background: $surface; padding: 0 1; }
+    FilePicker #known:focus, FilePicker #tree:focus { border: round $accent; }
+    FilePicker #picker-keys { height: auto; background: $surface; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "cancel", show=False, id="dialog_leave"),
+        Binding("enter", "choose", show=False, id="dialog_choose"),
+        Binding("slash", "type", show=False),
+    ]
+
+    def __init__(self, now: Path, known: Sequence[Known], root: Path) -> None:
+        """`now`: the file chosen before; `root`: where the tree begins."""
+        super().__init__()
+        self._now = now
+        self._known = known
+        self._root = root
+
+    def compose(self) -> ComposeResult:
+        """Both lists."""
+        with Vertical(id="picker"):
+            known = LineList[Known](
+                [
+                    Column[Known]("", 20, lambda each: short_path(each.path), grows=True),
+                    Column[Known]("", 22, lambda each: (each.words, "dim")),
+                ],
+                lambda each: str(each.path),
+                id="known",
+                header=False,
+            )
+            known.border_title = "Sent lately, and what comes with it"
+            yield known
+            tree = CsvTree(self._root, id="tree")
+            tree.border_title = "CSV files"
+            yield tree
+            yield Static(
+                "enter chooses · tab other list · backspace folder above · / types a path · esc leaves",
+                id="picker-keys",
+                markup=False,
+            )
+
+    def on_mount(self) -> None:
+        """The one that was chosen before is under the cursor."""
+        known = self.query_one("#known", LineList)
+        known.show(self._known)
+        known.go_to(str(self._now))
+        known.focus()
+
+    def on_line_list_opened(self) -> None:
+        """A click on the line under the cursor."""
+        self.action_choose()
+
+    def on_directory_tree_file_selected(self, event: DirectoryTree.FileSelected) -> None:
+        """Enter, or a click, on a file of the tree."""
+        self.dismiss(event.path)
+
+    def action_choose(self) -> None:
+        """Enter on the list."""
+        known: LineList[Known] = self.query_one("#known", LineList)
+        self.dismiss(None if known.current is None else known.current.path)
+
+    def action_type(self) -> None:
+        """A path as text."""
+
+        def given(text: str | None) -> None:
+            if text:
+                self.dismiss(Path(text).expanduser())
+
+        self.app.push_screen(Prompt("The CSV file", short_path(self._now), "a path", check_file), given)
+
+    def action_cancel(self) -> None:
+        """Escape."""
+        self.dismiss(None)
+
+
+def check_file(text: str) -> None:
+    """Raises ValueError where there is no such file."""
+    if not Path(text).expanduser().is_file():
+        raise ValueError(f"there is no file {text[:200]}")
+
+
+def known_files(run_dirs: Iterable[Path]) -> list[Known]:
+    """Files that the runs in `run_dirs`, newest first, were made of, then those of the dataset.
+
+    Failure policy: open. A run that cannot be read names no file.
+    """
+    found: dict[Path, str] = {}
+    for run_dir in run_dirs:
+        path = _source(run_dir)
+        if path is not None and path.is_file() and path not in found and len(found) < RECENT:
+            found[path] = f"sent by {run_dir.name[:15]}"
+    for path in sorted(dataset.PAYMENTS.parent.glob(f"*{_SUFFIX}")):
+        found.setdefault(path, "the dataset")
+    return [Known(path, words) for path, words in found.items()]
+
+
+def _source(run_dir: Path) -> Path | None:
+    try:
+        return Path(orjson.loads((run_dir / RUN).read_bytes())["settings"]["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
