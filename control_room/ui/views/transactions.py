@@ -339,7 +339,7 @@ class TransactionsView(View):
         place.say(("\n".join(shortened(lines, height)), ""))
 
     def _told(self, story: Any) -> None:
-        if not self.query("#story"):
+        if len(self.query("#story, #transactions-list")) < 2:
             return  # leaving already
         if story is not None and story.transaction_id == self._story_for:
             self._story = story
