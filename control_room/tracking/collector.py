@@ -20,6 +20,8 @@ STALE_AFTER_S: Final = 3.0
 
 SHARE_OF_CORE: Final = 0.05
 """What one collector's thread may take of a core; one whose look costs more looks less often."""
+CALM_LOOKS: Final = 8
+"""A source that said the same so often in a row is asked half as often, until it says something else."""
 
 
 class Collector(Generic[T]):
@@ -45,6 +47,12 @@ class Collector(Generic[T]):
         self._error = ""
         self._good_at_s: float | None = None
         self._asked_at_s = clock()
+        self._same_looks = 0
+
+    @property
+    def every_s(self) -> float:
+        """How far its looks are apart now."""
+        return self._every_s * (2 if self._same_looks >= CALM_LOOKS else 1)
 
     def start(self) -> None:
         """Starts its thread."""
@@ -57,6 +65,7 @@ class Collector(Generic[T]):
 
     def hurry(self) -> None:
         """Reads again at once instead of after the interval: somebody changed what is asked for."""
+        self._same_looks = 0
         self._wake.set()
 
     def part(self) -> Part[T]:
@@ -79,7 +88,10 @@ class Collector(Generic[T]):
         except Exception as error:  # noqa: BLE001 - any failure of a source is that source's part, never the snapshot's
             with self._lock:
                 self._error = first_line(error)
+            self._same_looks = 0
         else:
+            same = not self._error and value == self._value
+            self._same_looks = self._same_looks + 1 if same else 0
             with self._lock:
                 self._value, self._error, self._good_at_s = value, "", self._clock()
 
@@ -89,6 +101,6 @@ class Collector(Generic[T]):
             self.look()
             used_s = time.thread_time() - used_s
             # Never back to back, and what watching costs stays small: the pipeline needs the processor.
-            pause_s = self._every_s - (self._clock() - began_s)
+            pause_s = self.every_s - (self._clock() - began_s)
             self._wake.wait(max(self._every_s / 4, pause_s, used_s / SHARE_OF_CORE))
             self._wake.clear()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
-import psycopg
-
 from control_room.tracking import transactions_sql as sql
 from control_room.tracking.arithmetic import Arithmetic
-from control_room.tracking.parts import SourceError, first_line
-from control_room.tracking.pipeline import connect
+from control_room.tracking.pipeline import KeptConnection
 
 SHARE_OF_TIME: Final = 0.02
 """Of Postgres' time, at most: a count of millions is taken less often."""
@@ -21,7 +18,7 @@ class CountsReader:
     """Counts now and then; between counts it repeats the last one."""
 
     def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
+        self._connection = KeptConnection(conninfo, 10_000)
         self._last: Arithmetic | None = None
         self._not_before_s = 0.0
 
@@ -30,13 +27,7 @@ class CountsReader:
         began_s = time.monotonic()
         if self._last is not None and began_s < self._not_before_s:
             return self._last
-        with connect(self._conninfo, 10_000) as connection:
-            try:
-                row = connection.execute(sql.COUNTS.encode()).fetchone()
-            except psycopg.Error as error:
-                raise SourceError(f"Postgres: {first_line(error)}") from error
-        if row is None:
-            raise SourceError("Postgres gave no row")
+        row = self._connection.row(sql.COUNTS)
         accepted, outbox, tried, retrying, requeued, dead = row
         delivered = tried - retrying - requeued - dead
         places = {
@@ -51,3 +42,7 @@ class CountsReader:
         took_s = time.monotonic() - began_s
         self._not_before_s = time.monotonic() + min(_MAX_PAUSE_S, took_s / SHARE_OF_TIME)
         return self._last
+
+    def close(self) -> None:
+        """Closes the connection; the next count opens one again."""
+        self._connection.close()

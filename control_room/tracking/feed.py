@@ -114,9 +114,10 @@ class TransactionFeed:
         return chosen
 
     def _redelivered(self, connection: psycopg.Connection[Any]) -> list[str]:
-        """Dead-lettered ones that are held and are being redelivered: nobody would look at them again."""
-        found = connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})
-        return [each for (each,) in found if self.held.knows(each)]
+        """Dead-lettered ones that are being redelivered: open again, though nobody would look at them."""
+        found = [each for (each,) in connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})]
+        self.held.recall([each for each in found if not self.held.knows(each)])
+        return found
 
     def _bring(self, connection: psycopg.Connection[Any], ids: list[str]) -> list[TransactionRow]:
         """Reads these rows; those that are new or changed."""

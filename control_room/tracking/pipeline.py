@@ -95,14 +95,61 @@ def pipeline_status(runtime: Runtime, deadline_s: float = SNAPSHOT_DEADLINE_S) -
 
 def read_outbox(conninfo: str) -> OutboxStatus:
     """What waits in the outbox. Raises SourceError where Postgres does not answer within about 2 s."""
-    with connect(conninfo) as connection:
-        try:
-            row = connection.execute(_OUTBOX_SQL).fetchone()
-        except psycopg.Error as error:
-            raise SourceError(f"Postgres: {first_line(error)}") from error
-    if row is None:
-        raise SourceError("Postgres gave no row")
+    reader = OutboxReader(conninfo)
+    try:
+        return reader.read()
+    finally:
+        reader.close()
+
+
+def _outbox(row: tuple[Any, ...]) -> OutboxStatus:
     return OutboxStatus(row[0], row[1], max(0.0, row[2] or 0.0))
+
+
+class OutboxReader:
+    """As `read_outbox`, again and again."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._connection = KeptConnection(conninfo)
+
+    def read(self) -> OutboxStatus:
+        """As `read_outbox`."""
+        return _outbox(self._connection.row(_OUTBOX_SQL))
+
+    def close(self) -> None:
+        """Closes the connection; the next look opens one again."""
+        self._connection.close()
+
+
+class KeptConnection:
+    """A connection for one question asked often: to connect anew costs ten times the question, and a process there.
+
+    Not for several threads.
+    """
+
+    def __init__(self, conninfo: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> None:
+        self._conninfo = conninfo
+        self._statement_timeout_ms = statement_timeout_ms
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def row(self, statement: str) -> tuple[Any, ...]:
+        """The one row that `statement` gives. Raises SourceError; the next look then connects anew."""
+        if self._connection is None:
+            self._connection = connect(self._conninfo, self._statement_timeout_ms)
+        try:
+            row: tuple[Any, ...] | None = self._connection.execute(statement.encode()).fetchone()
+        except psycopg.Error as error:
+            self.close()
+            raise SourceError(f"Postgres: {first_line(error)}") from error
+        if row is None:
+            raise SourceError("Postgres gave no row")
+        return row
+
+    def close(self) -> None:
+        """Closes it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def connect(conninfo: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> psycopg.Connection[Any]:

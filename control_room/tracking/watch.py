@@ -26,7 +26,7 @@ from control_room.tracking.log_tail import LogTail
 from control_room.tracking.members import MemberReader
 from control_room.tracking.merchant import read_answers, read_behaviour
 from control_room.tracking.parts import SourceError
-from control_room.tracking.pipeline import read_outbox
+from control_room.tracking.pipeline import OutboxReader
 from control_room.tracking.runs import RunReader, RunsReader
 from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
 
@@ -103,6 +103,7 @@ class Watch:
 
     def _collectors(self, runtime: Runtime, state_dir: Path, lasting: Callable[[str], bool]) -> list[Collector[Any]]:
         kafka = PerStack(runtime, KafkaReader)
+        outbox = PerStack(runtime, lambda ends: OutboxReader(ends.postgres_conninfo))
         counts = PerStack(runtime, lambda ends: CountsReader(ends.postgres_conninfo))
         ledger = PerStack(runtime, lambda ends: LedgerTail(ends.merchant_url))
         run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends, self._run_dir))
@@ -114,7 +115,7 @@ class Watch:
             collector("stack", runtime.endpoints, 0.5),
             collector("members", MemberReader(runtime).read, 2.0),
             collector("kafka", lambda: kafka.now().read(), 1.0),
-            collector("outbox", lambda: read_outbox(runtime.endpoints().postgres_conninfo), 1.0),
+            collector("outbox", lambda: outbox.now().read(), 1.0),
             collector("links", lambda: _links(runtime), 1.0),
             collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),
             collector("merchant", lambda: _merchant(runtime.endpoints().merchant_url), 1.0),

@@ -124,7 +124,7 @@ class PostgresDouble:
             numbers = (int(each.replace("-", "")[16:], 16) - _BIAS for each in given["ids"])
             self._found = [self._payments.record(number) for number in numbers]
             return self
-        if statement == sql.OPEN_IDS.encode():
+        if statement in (sql.OPEN_IDS.encode(), sql.REDELIVERED_IDS.encode()):
             return []
         raise ValueError(f"the double does not know this statement: {statement[:80]!r}")
 

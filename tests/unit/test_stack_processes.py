@@ -109,6 +109,17 @@ def test_memory_and_processor_time_count_the_whole_tree(family):
     assert processes.usage(psutil.Process()).cpu_s > 0
 
 
+def test_memory_is_asked_for_again_and_again_but_not_of_the_kernel(family, monkeypatch):
+    process = psutil.Process(family[0].pid)
+    memories = processes.Memories()
+    once = processes.usage(process, memories=memories).memory_bytes
+    monkeypatch.setattr(processes, "memory", lambda process: pytest.fail(f"the kernel is asked again for {process}"))
+    assert processes.usage(process, memories=memories).memory_bytes == once
+    monkeypatch.setattr(processes, "MEMORY_EVERY_S", 0.0)
+    monkeypatch.setattr(processes, "memory", lambda process: 7)
+    assert processes.usage(process, memories=memories).memory_bytes % 7 == 0
+
+
 def test_launch_becomes_the_command_and_notes_its_own_pid(tmp_path):
     spec = {
         "argv": [sys.executable, "-c", "import os; print(os.getpid(), os.environ)"],

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from control_room.tracking.collector import Collector
+from control_room.tracking.collector import CALM_LOOKS, Collector
 from control_room.tracking.faults_view import FaultReader
 from control_room.tracking.parts import SourceError
 from control_room.tracking.watch import MIN_INTERVAL_S, Watch
@@ -41,6 +41,22 @@ def test_a_source_that_dies_goes_stale_and_not_blank_and_comes_back():
     assert (part.value, part.error, part.age_s, part.ok) == (7, "it is dead", 4.0, False)
     collector.look()
     assert (collector.part().value, collector.part().error, collector.part().age_s) == (8, "", 0.0)
+
+
+def test_a_source_that_says_the_same_is_asked_half_as_often_until_it_says_something_else():
+    said, asked = [7], []
+
+    def read():
+        asked.append(said[0])
+        return said[0]
+
+    collector = Collector("kafka", read, 0.02)
+    collector.start()
+    wait_until(lambda: len(asked) > 4 * CALM_LOOKS)
+    assert collector.every_s == 0.04
+    said[0] = 8
+    wait_until(lambda: 8 in asked and collector.every_s == 0.02)
+    collector.stop()
 
 
 def test_a_source_that_hangs_is_called_stale_after_a_while():

@@ -21,6 +21,7 @@ from control_room.stack.local import (
     link_proxy,
     plan,
     postgres,
+    processes,
     record,
     takedown,
     views,
@@ -69,6 +70,7 @@ class LocalRuntime:
         self._links = links
         self._supervisor = Supervisor(self.layout)
         self._probes: Probes | None = None
+        self._memories = processes.Memories()
 
     def up(self, narrate: Narrate) -> None:
         """Starts what is not running; returns when every member is ready."""
@@ -223,7 +225,7 @@ class LocalRuntime:
         found = StackRecord.load(self.layout)
         if found is None or not found.ports:
             return views.nothing()
-        return views.status(self.layout, self._supervisor, self._probes_for(found))
+        return views.status(self.layout, self._supervisor, self._probes_for(found), self._memories)
 
     def log_paths(self, member: str) -> list[Path]:
         """The member's log files, oldest first."""

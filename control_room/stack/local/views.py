@@ -37,7 +37,7 @@ def nothing() -> list[MemberStatus]:
     return [MemberStatus(name, State.STOPPED, ready=False, reason=_NOT_STARTED) for name in MEMBERS]
 
 
-def status(layout: Layout, supervisor: Supervisor, probes: Probes) -> list[MemberStatus]:
+def status(layout: Layout, supervisor: Supervisor, probes: Probes, memories: processes.Memories) -> list[MemberStatus]:
     """All members as they are now. Never raises for one that does not answer."""
     try:
         supervised = supervisor.members()
@@ -51,9 +51,15 @@ def status(layout: Layout, supervisor: Supervisor, probes: Probes) -> list[Membe
     # supervisord calls a member STARTING for its first second; one that does its work is running.
     states.update({name: State.RUNNING for name, reason in answers.items() if not reason})
     families = processes.Families()
+    used = {name: processes.usage(process, families, memories) for name, process in alive.items()}
     return [
         _member(
-            name, states[name], _reason(name, states[name], answers, supervised), alive.get(name), ends[name], families
+            name,
+            states[name],
+            _reason(name, states[name], answers, supervised),
+            alive.get(name),
+            ends[name],
+            used.get(name),
         )
         for name in MEMBERS
     ]
@@ -94,12 +100,12 @@ def _reason(member: str, state: State, answers: dict[str, str], supervised: dict
 
 
 def _member(
-    name: str, state: State, reason: str, process: psutil.Process | None, ends: Ends, families: processes.Families
+    name: str, state: State, reason: str, process: psutil.Process | None, ends: Ends, told: processes.Usage | None
 ) -> MemberStatus:
     pid, started_at_s, used = None, None, processes.Usage(0.0, 0)
     with contextlib.suppress(psutil.Error):
-        if process is not None:
-            started_at_s, used, pid = process.create_time(), processes.usage(process, families), process.pid
+        if process is not None and told is not None:
+            started_at_s, used, pid = process.create_time(), told, process.pid
     return MemberStatus(
         name,
         state,

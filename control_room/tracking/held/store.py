@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,19 @@ class HeldTransactions:
         """Whether it is open, or was accepted since the horizon and is held."""
         key = _key(transaction_id)
         return key in self._open or key in self._recent
+
+    def recall(self, transaction_ids: Sequence[str]) -> None:
+        """Those of them that were done long ago and are held are known again, until `let_go`."""
+        wanted = {int.from_bytes(key[8:]): key for key in map(_key, transaction_ids)}
+        if not wanted:
+            return
+        lows = np.array(list(wanted), np.uint64)
+        for number, block in enumerate(self._blocks, self._first):
+            for at in np.flatnonzero(np.isin(block.records["low"], lows)):
+                record = block.records[at]
+                key = wanted[int(record["low"])]
+                if int(record["high"]) == int.from_bytes(key[:8]) and key not in self._open:
+                    self._recent[key] = int(number * ROWS + at), float(record["accepted_at_s"])
 
     def put(self, row: TransactionRow) -> bool:
         """Takes it; whether it is new, or other than before in anything but its age."""

@@ -296,15 +296,16 @@ class TransactionsView(View):
         self._story, self._asked_at_s = None, 0.0
 
     def do_export_list(self) -> None:
-        """Writes what the list shows."""
+        """Writes what the list shows; a million of them take a while, so beside the screen."""
         rows = self.query_one("#transactions-list", LineList).rows
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(_EXPORTED)
-        lines.writerows([_exported(getattr(row, name)) for name in _EXPORTED] for row in rows)
-        text.seek(0)
-        self.room.deliver_text(text, save_filename="transactions.csv")
-        self.room.notify(f"{len(rows):,} transactions written to transactions.csv")
+
+        def made(job: Job) -> None:
+            text, job.result = job.result, None  # kept jobs keep no file
+            if text is not None:
+                self.room.deliver_text(text, save_filename="transactions.csv")
+                self.room.notify(f"{len(rows):,} transactions written to transactions.csv")
+
+        self.room.run_job("write the list to transactions.csv", "", lambda _: _as_csv(rows), made)
 
     def read_story_again(self) -> None:
         """The moment is another: so is the story, perhaps."""
@@ -338,6 +339,8 @@ class TransactionsView(View):
         place.say(("\n".join(shortened(lines, height)), ""))
 
     def _told(self, story: Any) -> None:
+        if len(self.query("#story, #transactions-list")) < 2:
+            return  # leaving already
         if story is not None and story.transaction_id == self._story_for:
             self._story = story
             self._draw_story(self.query_one("#transactions-list", LineList).current)
@@ -377,6 +380,15 @@ def _next(row: TransactionRow, now_s: float) -> Cell:
 
 def _where(row: TransactionRow) -> Cell:
     return f"p{row.partition} @{row.offset}" if row.partition is not None else "-"
+
+
+def _as_csv(rows: Sequence[TransactionRow]) -> io.StringIO:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(_EXPORTED)
+    lines.writerows([_exported(getattr(row, name)) for name in _EXPORTED] for row in rows)
+    text.seek(0)
+    return text
 
 
 def _redeliver_command(ids: Sequence[str], chosen: str, reason: str) -> str:
