@@ -17,7 +17,7 @@ install: $(VENV)/installed ## make .venv with the project and its pinned depende
 
 test: $(VENV)/installed-dev ## every test that needs no container engine (unit, integration, ui)
 	@$(PYTEST) -n auto --maxprocesses 4 tests/unit tests/ui
-	@$(PYTEST) tests/integration
+	@$(PYTEST) -n 2 --dist loadfile tests/integration
 
 e2e: $(VENV)/installed-dev ## kill every member under load, crash points, scenarios, the wheel elsewhere, the demo
 	@$(PYTEST) tests/e2e --ignore tests/e2e/test_broken_services.py
