@@ -73,14 +73,14 @@ class Bruce:
         return json.loads(self.run(*words, "--json", **options).stdout)
 
 
-def wait_for(condition, deadline_s: float, what: str):
-    """The first true answer of `condition`, asked until `deadline_s` is over."""
+def wait_for(condition, deadline_s: float, what: str, seen=lambda: ""):
+    """The first true answer of `condition`, asked until `deadline_s` is over; `seen` tells what was there instead."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         if found := condition():
             return found
         time.sleep(0.1)
-    pytest.fail(f"not within {deadline_s} s: {what}")
+    pytest.fail(f"not within {deadline_s} s: {what}\n{seen()}")
 
 
 def pytest_collection_modifyitems(items):
