@@ -215,8 +215,8 @@ class ControlRoom(Deeds, App[int]):
 
     def tick(self) -> None:
         """Four times a second: jobs that ended, and the newest snapshot, drawn."""
-        if self._left:
-            return  # what a job has found is for views that are being taken down
+        if self._left or not self.screen_stack:
+            return  # the views are being taken down, and what a job has found is for them
         self.jobs.settle()
         self._reads.settle()
         if not self.frozen:
