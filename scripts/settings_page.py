@@ -50,7 +50,8 @@ In the file `settings.toml` (`bruce-control config path` says where; it follows 
 `bruce-control config set NAME VALUE`; the variable wins over the file. `bruce-control config` shows each with its
 value and where that comes from. A wrong value is told, and the default is used. `NO_COLOR` takes all colour away.
 
-Keys are changed in the file `keymap.toml` beside it, a command to a line: `kill = "ctrl+k"`, or `help = ["f1", "?"]`.
+Keys are changed in the file `keymap.toml` beside it, a command to a line: `kill = "ctrl+k"`, or `help = ["f1", "?"]`;
+those that move in lists and leave dialogs too (`list_down = ["down", "n"]`).
 `bruce-control config keys` lists the commands with their keys, and says what is wrong with the file. A file with
 anything wrong in it, such as one key for two commands of a view, changes no key.
 """

@@ -145,6 +145,7 @@ class ControlRoom(Deeds, App[int]):
         self.snapshot = Snapshot()
         self._told: Any = None
         self._due_s = 0.0
+        self._left = False
         for key in dict.fromkeys(key for each in self.table if each.view not in WIDGETS for key in each.keys):
             self.bind(key, f"press('{key}')", show=False)
 
@@ -219,6 +220,8 @@ class ControlRoom(Deeds, App[int]):
 
     def tick(self) -> None:
         """Four times a second: jobs that ended, and the newest snapshot, drawn."""
+        if self._left or not self.screen_stack:
+            return  # the views are being taken down, and what a job has found is for them
         self.jobs.settle()
         self._reads.settle()
         if not self.frozen:
@@ -245,6 +248,7 @@ class ControlRoom(Deeds, App[int]):
 
     def exit(self, *args: Any, **kwargs: Any) -> None:
         """As Textual's, and what changed last is remembered too."""
+        self._left = True
         self.remember()
         super().exit(*args, **kwargs)
 
