@@ -63,7 +63,7 @@ async def test_all_that_the_filter_shows_are_counted_and_what_is_on_its_way_is_l
         await to_the_question(pilot, app, "ctrl+r")
         text = screen_text(app)
         assert "Redeliver 3 transactions?" in text
-        assert "1 more are still on their way and are left alone" in text
+        assert "Left alone, for still on the way: 1." in text
         await pilot.press("right", "enter")
         await wait_for(pilot, lambda: ("redeliver", IDS, "asked") in desk.calls)
 

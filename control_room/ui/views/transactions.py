@@ -273,8 +273,8 @@ class TransactionsView(View):
         said = [
             f"{len(ids) - dead:,} delivered, {dead:,} dead-lettered. The merchant gets each under its own id again."
         ]
-        if len(ids) < len(rows):
-            said.append(f"{len(rows) - len(ids):,} more are still on their way and are left alone.")
+        if left := len(rows) - len(ids):
+            said.append(f"Left alone, for still on the way: {left:,}.")
         if by_filter:
             said.append(f"Filter: {str(self.query_now.filter) or 'none, that is all that is listed'}")
 
