@@ -17,7 +17,7 @@ from services.common import redeliveries
 from services.common.event import canonical_bytes
 from services.common.redeliveries import Place, Redelivered
 from services.common.signing import standard_webhooks_secret
-from tests.integration.fixtures_stores import SECRET, service, until
+from tests.integration.fixtures_stores import SECRET, free_port, service, until
 
 pytest_plugins = ["tests.integration.fixtures_stores", "tests.integration.fixtures_dispatcher"]
 STATES = ("outbox", "in-kafka", "retrying", "requeued", "delivered", "dead")
@@ -157,7 +157,7 @@ def publisher(postgres_conninfo, payments, tmp_path):
             "DATABASE_URL": postgres_conninfo,
             "KAFKA_BOOTSTRAP_SERVERS": payments.settings.kafka_bootstrap_servers,
             "KAFKA_TOPIC": payments.settings.kafka_topic,
-            "METRICS_PORT": "0",
+            "METRICS_PORT": str(free_port()),
             "OUTBOX_LEASE_SEC": "10",
             **changes,
         }
