@@ -15,6 +15,7 @@ from tests.e2e.conftest import wait_for
 
 RIGHT = "\x1b[C"
 ENTER = "\r"
+ESCAPE = "\x1b"
 
 
 class Terminal:

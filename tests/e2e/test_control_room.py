@@ -6,7 +6,7 @@ import psutil
 
 from control_room.stack.runtime import MEMBERS
 from tests.e2e.conftest import COMMAND, QUICK, Bruce, wait_for
-from tests.e2e.terminal import ENTER, RIGHT, Terminal
+from tests.e2e.terminal import ENTER, ESCAPE, RIGHT, Terminal
 
 
 def kill(terminal, member):
@@ -51,10 +51,15 @@ def test_from_an_empty_screen_to_a_proven_run_and_nothing_left_running(tmp_path)
             terminal.wait_for("[6 Reports]")
             terminal.press("v")
             terminal.wait_for("✓ proven", within_s=240)
+            terminal.press(ESCAPE)  # the page that tells the verdict
+            terminal.wait_for("[6 Reports]")
             terminal.press("e")
             (run,) = (tmp_path / "state" / "runs").iterdir()
             names = ("report.html", "junit.xml", "deliveries.csv", "attempts.csv", "report.md")
             wait_for(lambda: all((run / name).exists() for name in names), 60, "the report's files", terminal.text)
+            terminal.wait_for("Exported")
+            terminal.press(ESCAPE)
+            terminal.wait_for("[6 Reports]")
             terminal.press("q")
             terminal.wait_for("Leave the control room?")
             terminal.press(RIGHT, RIGHT, ENTER)
