@@ -1,16 +1,11 @@
-"""One stack for the whole of e2e, driven only through the command line, as a user would.
-
-Beside it, on a stack of its own, runs the matrix of the quick scenarios: it waits for faults more than it works.
-"""
+"""One stack for the whole of e2e, driven only through the command line, as a user would."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -25,15 +20,6 @@ QUICK = {
 COMMAND = str(Path(sys.executable).with_name("bruce-control"))
 
 
-class Matrix(NamedTuple):
-    """A matrix that was started, and where what it prints and writes goes."""
-
-    started: subprocess.Popen
-    table: Path
-    json: Path
-    log: Path
-
-
 class Bruce:
     """`bruce-control` with one state folder."""
 
@@ -44,14 +30,14 @@ class Bruce:
         inherited = {k: v for k, v in os.environ.items() if k not in ("HMAC_SECRET", "BRUCE_STATE")}
         self.environ = {**inherited, "BRUCE_STATE": str(state), **environ}
 
-    def start(self, *words: str, stdout=subprocess.PIPE, stderr=subprocess.PIPE) -> subprocess.Popen:
+    def start(self, *words: str) -> subprocess.Popen:
         return subprocess.Popen(
             [self.command, *words],
             cwd=self.cwd,
             env=self.environ,
             stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
@@ -81,29 +67,6 @@ def wait_for(condition, deadline_s: float, what: str, seen=lambda: ""):
             return found
         time.sleep(0.1)
     pytest.fail(f"not within {deadline_s} s: {what}\n{seen()}")
-
-
-def pytest_collection_modifyitems(items):
-    """What the matrix came to is asked last."""
-    items.sort(key=lambda item: "matrix" in item.fixturenames)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def running_matrix(request, tmp_path_factory):
-    """`matrix --quick` under way, and the file its table goes to; None where no test asks for it."""
-    if not any("matrix" in item.fixturenames for item in request.session.items):
-        yield None
-        return
-    root = tmp_path_factory.mktemp("matrix")
-    table = root / "matrix.md"
-    with (root / "matrix.json").open("w+") as out, (root / "matrix.log").open("w+") as log:
-        bruce = Bruce(root / "state", COMMAND, root, **QUICK, CRASH_POINTS="1")
-        started = bruce.start("matrix", "--quick", "--markdown", str(table), "--json", stdout=out, stderr=log)
-        yield Matrix(started, table, root / "matrix.json", root / "matrix.log")
-        if started.poll() is None:
-            started.send_signal(signal.SIGINT)
-            started.wait(120)
-    bruce.run("down", "--volumes", expect=None)
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,14 @@ LINKED = [name for name in QUICK if load(find(name)).needs_links]
 
 
 @pytest.fixture(scope="module")
-def matrix(running_matrix):
-    """What became of each scenario, on a stack that the matrix started and took down itself."""
-    running_matrix.started.wait(1500)
-    log = running_matrix.log.read_text()
-    assert "Traceback" not in log, log
-    found = {result["scenario"]: result for result in json.loads(running_matrix.json.read_text())}
-    lines = running_matrix.table.read_text().splitlines()[2:]
-    assert [line.split("|")[1].strip() for line in lines] == list(found) == QUICK
+def matrix(bruce, tmp_path_factory):
+    """What became of each scenario, on a stack that the matrix starts and takes down itself."""
+    table = tmp_path_factory.mktemp("matrix") / "matrix.md"
+    bruce.run("down")
+    done = bruce.run("matrix", "--quick", "--markdown", str(table), "--json", expect=None, timeout_s=1500)
+    found = {result["scenario"]: result for result in json.loads(done.stdout)}
+    assert [line.split("|")[1].strip() for line in table.read_text().splitlines()[2:]] == list(found)
+    bruce.run("up")
     return found
 
 
