@@ -50,7 +50,7 @@ def test_from_an_empty_screen_to_a_proven_run_and_nothing_left_running(tmp_path)
             terminal.press("6")
             terminal.wait_for("[6 Reports]")
             terminal.press("v")
-            terminal.wait_for("✓ proven", within_s=240)
+            terminal.wait_for("PROVEN: every acknowledged event", within_s=240)
             terminal.press(ESCAPE)  # the page that tells the verdict
             terminal.wait_for("[6 Reports]")
             terminal.press("e")

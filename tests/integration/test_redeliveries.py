@@ -159,6 +159,7 @@ def publisher(postgres_conninfo, payments, tmp_path):
             "KAFKA_TOPIC": payments.settings.kafka_topic,
             "METRICS_PORT": str(free_port()),
             "OUTBOX_LEASE_SEC": "10",
+            "OUTBOX_TIMEOUT_SEC": "5",
             **changes,
         }
         return service("services.outbox_publisher", tmp_path, **environment)
