@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from control_room.chaos.catalogue import CATALOGUE
 from control_room.stack.local import LocalRuntime
 from control_room.tracking.watch import Watch
 from control_room.ui.app import ControlRoom
@@ -44,7 +45,7 @@ def main() -> int:
     given = parser.parse_args()
     columns, lines = map(int, given.size.split("x"))
     runtime = LocalRuntime(given.state)
-    watch = Watch(runtime, given.state)
+    watch = Watch(runtime, given.state, lasting=lambda name: name not in CATALOGUE or CATALOGUE[name].lasting)
     room = ControlRoom(watch, lambda: StackDesk(runtime, given.state, watch.snapshot), painted=watch.start)
 
     def keep(view: str, svg: str) -> None:

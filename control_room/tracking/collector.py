@@ -75,7 +75,7 @@ class Collector(Generic[T]):
         now_s = self._clock()
         since_s = good_at_s if good_at_s is not None else asked_at_s
         if not error and now_s - since_s > self._stale_after_s:
-            error = f"did not answer for {now_s - since_s:.0f} s"
+            error = f"nothing was gathered for {now_s - since_s:.0f} s"
         return Part(value, error, 0.0 if good_at_s is None else max(0.0, now_s - good_at_s))
 
     def look(self) -> None:

@@ -66,10 +66,10 @@ def test_a_source_that_hangs_is_called_stale_after_a_while():
     clock.now = 2.9
     assert collector.part().ok
     clock.now = 5.2
-    assert collector.part().error == "did not answer for 5 s"
+    assert collector.part().error == "nothing was gathered for 5 s"
     never = Collector("merchant", lambda: 7, 1.0, clock)
     clock.now = 9.2
-    assert (never.part().value, never.part().error) == (None, "did not answer for 4 s")
+    assert (never.part().value, never.part().error) == (None, "nothing was gathered for 4 s")
 
 
 def test_a_hanging_collector_holds_up_neither_the_others_nor_the_end():
