@@ -24,7 +24,7 @@ from tests.ui.moments import EMPTY, HEALTHY, LOST, PAUSED, UNACCOUNTED, UNKNOWN,
         (replace(HEALTHY, run=Part(None, "run.json cannot be read")), Word.UNKNOWN),
         (replace(HEALTHY, run=Part(None)), Word.FINE),
         (replace(HEALTHY, run=Part(None), counts=Part(None, "Postgres does not answer")), Word.UNKNOWN),
-        (replace(HEALTHY, run=Part(None), counts=Part(Arithmetic(5, 5), "nothing was gathered for 4 s", 4.0)), Word.UNKNOWN),
+        (replace(HEALTHY, run=Part(None), counts=Part(Arithmetic(5, 5), "nothing came for 4 s", 4.0)), Word.UNKNOWN),
         (replace(HEALTHY, run=Part(None), counts=Part(Arithmetic(5, 3, unaccounted=2))), Word.ALARM),
     ],
 )
