@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from control_room.tracking.timeline_text import render
 from control_room.tracking.webhook import render_webhook
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
+from control_room.ui.redeliver_command import redeliver_command
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import Line, duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
@@ -52,8 +52,6 @@ TONES: Final = {
 STORY_AFTER_S: Final = 0.3
 """How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
 STORY_AGAIN_S: Final = 2.0
-_IDS_IN_COMMAND: Final = 50
-"""As many as stand whole on a line of the activity."""
 ARRANGED_HERE: Final = 10_000
 """A longer list waits for the collector, a moment: in the screen's own thread it would hold up the keys."""
 _HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
@@ -279,7 +277,7 @@ class TransactionsView(View):
             said.append(f"Filter: {str(self.query_now.filter) or 'none, that is all that is listed'}")
 
         def deed(reason: str) -> None:
-            command = _redeliver_command(ids, str(self.query_now.filter) if by_filter else "", reason)
+            command = redeliver_command(ids, str(self.query_now.filter) if by_filter else "", reason)
             self.query_one("#transactions-list", LineList).marked.clear()
             work = partial(self.room.desk.redeliver, ids=ids, reason=reason)
             self.room.run_job(f"redeliver {len(ids):,}", command, work, lambda _: self._look_again())
@@ -389,13 +387,6 @@ def _as_csv(rows: Sequence[TransactionRow]) -> io.StringIO:
     lines.writerows([_exported(getattr(row, name)) for name in _EXPORTED] for row in rows)
     text.seek(0)
     return text
-
-
-def _redeliver_command(ids: Sequence[str], chosen: str, reason: str) -> str:
-    """The same on a command line."""
-    what = f"--filter {shlex.quote(chosen)}" if chosen else " ".join(ids[:_IDS_IN_COMMAND])
-    more = " …" * (not chosen and len(ids) > _IDS_IN_COMMAND)
-    return f"redeliver {what}{more}{f' --reason {shlex.quote(reason)}' if reason else ''} --yes"
 
 
 def _exported(value: Any) -> str:
