@@ -79,6 +79,7 @@ def heal_own(runtime: Runtime, state_dir: Path, who: Mapping[str, Any], until_s:
         if seen and not own:
             return []
         seen = seen or own
+        # A process of its own that only waits; by the wall clock, for that is what the journal's moment is told in.
         time.sleep(min(LOOK_S, max(0.0, until_s - time.time())))
     numbers = {fault.number for fault in _own(state_dir, who)}
     return heal(runtime, journal_paths(state_dir), numbers=numbers) if numbers else []

@@ -123,20 +123,8 @@ def run_demo(
         replay = BackgroundReplay(runtime, folder)
         saboteurs = [_Saboteur(runtime, step, journals, replay, plan.payments, narrate) for step in plan.steps]
         try:
-            replay.start()
-            for saboteur in saboteurs:
-                saboteur.start()
-            while replay.running or any(saboteur.running for saboteur in saboteurs):
-                on_look(replay.progress, follower.sample())
-                time.sleep(_LOOK_S)
-            for saboteur in saboteurs:
-                saboteur.finish()
-            replay.summary()
+            _play(replay, saboteurs, lambda: on_look(replay.progress, follower.sample()))
         finally:
-            for saboteur in saboteurs:
-                saboteur.cancel()
-            if replay.running:
-                replay.stop()
             _heal(runtime, journals, [step.member for step in plan.steps], narrate)
         narrate("waiting for the drain: whatever is not delivered yet is on its way")
         with _Mercy(runtime, journals, began_s + plan.mercy_after_s, narrate) as mercy:
@@ -155,6 +143,25 @@ def run_demo(
                 recording=recording,
             )
     return _result(folder.path, verdict, time.monotonic() - began_s)
+
+
+def _play(replay: BackgroundReplay, saboteurs: Sequence[_Saboteur], look: Callable[[], None]) -> None:
+    """Sends the load while things are broken; whatever happens, both have ended afterwards."""
+    try:
+        replay.start()
+        for saboteur in saboteurs:
+            saboteur.start()
+        while replay.running or any(saboteur.running for saboteur in saboteurs):
+            look()
+            time.sleep(_LOOK_S)
+        for saboteur in saboteurs:
+            saboteur.finish()
+        replay.summary()
+    finally:
+        for saboteur in saboteurs:
+            saboteur.cancel()
+        if replay.running:
+            replay.stop()
 
 
 class _Mercy:

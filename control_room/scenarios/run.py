@@ -16,6 +16,7 @@ from control_room.chaos.journal import journal_paths
 from control_room.chaos.open_faults import open_faults
 from control_room.chaos.overdue import injector
 from control_room.replay.options import ReplayOptions, new_seed
+from control_room.replay.progress import Progress
 from control_room.replay.run_folder import RunFolder
 from control_room.runs.background import BackgroundReplay
 from control_room.runs.begin import begin_run
@@ -94,17 +95,9 @@ def run_scenario(
     ):
         journals = journal_paths(state_dir, [folder.path])
         replay = BackgroundReplay(runtime, folder)
-        stage = _Stage(runtime, scenario, journals, follower, replay, Random(chosen), narrate, on_look, on_step)  # noqa: S311
-        try:
-            replay.start()
-            outcomes = stage.play()
-            stage.tell(len(scenario.steps), StepState.RUNNING)
-            stage.until_sent()
-            summary = replay.summary()
-        finally:
-            if replay.running:
-                replay.stop()
-            stage.heal_all()
+        chance = Random(chosen)  # noqa: S311 - chance that can be repeated, no secret
+        stage = _Stage(runtime, scenario, journals, follower, replay, chance, narrate, on_look, on_step)
+        outcomes, summary = _played(stage)
         verdict = prove(
             runtime.endpoints(),
             folder.path,
@@ -117,6 +110,20 @@ def run_scenario(
     green = verdict.exit_code == 0
     stage.tell(len(scenario.steps), StepState.DONE if green else StepState.FAILED, "; ".join(verdict.reasons))
     return ScenarioResult(scenario, chosen, folder.path, verdict, outcomes, measured(verdict, summary))
+
+
+def _played(stage: _Stage) -> tuple[list[StepOutcome], Progress]:
+    """What became of the steps and of the load; whatever happens, the load ends and the faults are healed."""
+    try:
+        stage.replay.start()
+        outcomes = stage.play()
+        stage.tell(len(stage.scenario.steps), StepState.RUNNING)
+        stage.until_sent()
+        return outcomes, stage.replay.summary()
+    finally:
+        if stage.replay.running:
+            stage.replay.stop()
+        stage.heal_all()
 
 
 def _begin(runtime: Runtime, state_dir: Path, source: Path, scenario: Scenario, seed: int) -> RunFolder:

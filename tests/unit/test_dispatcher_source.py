@@ -244,12 +244,11 @@ def test_records_read_while_the_assignment_changes_count_for_neither_assignment(
 
 
 def test_a_long_wait_for_the_committed_offsets_is_no_standstill(world, monkeypatch):
-    """Each question counts as a round of the thread: a coordinator that is away ends no process."""
     monkeypatch.setattr("services.dispatcher.assignments.RETRY_S", 0.001)
     log = Log({0: records(5, 6)})
     log.refuse_committed = 200
     made = world(log)
-    assert made.source.rounds >= 200
+    assert made.source.rounds >= 200, "each question counts"
     wait_until(lambda: made.offsets() == [5, 6])
 
 
