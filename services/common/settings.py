@@ -54,8 +54,8 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     member_name: MemberName = Field(default_factory=own_name)
-    """This process's name in logs, records and metrics, such as `ingestion-api-2`; where not set, made of MEMBER_SERVICE
-    and the container's number, else the host's name."""
+    """This process's name in logs, records and metrics, such as `ingestion-api-2`; not set: made of MEMBER_SERVICE and
+    the container's number, else the host's name."""
     log_format: Literal["json", "plain"] = "json"
     """`json`: one JSON object per line; `plain`: readable text."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
