@@ -39,6 +39,10 @@ POSTGRES_PASSWORD=for-trying-out
 #KAFKA_1_PORT=19092
 #KAFKA_2_PORT=19093
 #KAFKA_3_PORT=19094
+# One of these for each replica.
+#API_PORTS=8001-8019
+#PUBLISHER_METRICS_PORTS=9111-9119
+#DISPATCHER_METRICS_PORTS=9121-9129
 
 # The id of the Kafka cluster, set when its data is made; `kafka-storage.sh random-uuid` makes one.
 #KAFKA_CLUSTER_ID=

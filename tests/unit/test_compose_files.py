@@ -48,7 +48,7 @@ def test_the_image_has_exactly_what_the_services_import():
 def test_everything_is_published_on_loopback_alone():
     members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
     ports = [port for member in members.values() for port in member.get("ports", ())]
-    assert len(ports) == 6
+    assert len(ports) == 9
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
