@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic_settings import BaseSettings
 
@@ -24,7 +24,7 @@ from services.merchant_server.settings import MerchantSettings
 from services.outbox_publisher.settings import PublisherSettings
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
-_SECTIONS: Final[tuple[tuple[str, type[BaseSettings]], ...]] = (
+SECTIONS: Final[tuple[tuple[str, type[BaseSettings]], ...]] = (
     ("All services", ServiceSettings),
     ("Secrets: api, dispatcher, merchant, replay", SecretSettings),
     ("Postgres: api, publisher, dispatcher", PostgresSettings),
@@ -40,6 +40,9 @@ Every setting is an environment variable, read once at start. A wrong value stop
 and what is allowed; an empty one counts as not set. `bruce-control up` passes those of the services on to the members,
 and decides ports, addresses and passwords itself. A running stack keeps the settings it was started with: take it down
 to change them.
+
+`HMAC_SECRET`, `POSTGRES_PASSWORD` and `DATABASE_URL` may stand in a file instead: `HMAC_SECRET_FILE` names it, and
+so on.
 
 This page is made from the code by `python -m scripts.settings_page`.
 """
@@ -65,9 +68,10 @@ _STACK: Final = (
 def page() -> str:
     """The whole page."""
     lines = [_INTRO]
-    for title, kind in _SECTIONS:
+    for title, kind in SECTIONS:
         lines += [f"## {title}", "", "| variable | default | allowed | what it does |", "|---|---|---|---|"]
-        lines += [*_rows(kind), ""]
+        lines += [f"| `{one.variable}` | {one.default} | {one.allowed} | {one.text} |" for one in documented(kind)]
+        lines.append("")
     lines += ["## The local stack", "", "| variable | default | what it does |", "|---|---|---|"]
     lines += [f"| `{name}` | {default} | {text} |" for name, default, text in _STACK]
     for group in GROUPS:
@@ -82,14 +86,25 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(kind: type[BaseSettings]) -> Iterator[str]:
+class Documented(NamedTuple):
+    """One setting, in words."""
+
+    variable: str
+    default: str
+    """As Markdown."""
+    allowed: str
+    text: str
+
+
+def documented(kind: type[BaseSettings]) -> Iterator[Documented]:
+    """The settings that the class itself adds, in their order."""
     inherited = {name for base in kind.__bases__ if base is not BaseSettings for name in _fields(base)}
     said, schema = _docstrings(kind), kind.model_json_schema()["properties"]
     for name, field in kind.model_fields.items():
         if name in inherited:
             continue
         default = "required" if name == "hmac_secret" else _default(field)
-        yield f"| `{name.upper()}` | {default} | {_allowed(schema[name])} | {said.get(name, '')} |"
+        yield Documented(name.upper(), default, _allowed(schema[name]), said.get(name, ""))
 
 
 def _fields(kind: type) -> list[str]:

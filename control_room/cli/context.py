@@ -71,7 +71,9 @@ def _stack_options(verb: F, *names: str) -> F:
         type=click.Path(file_okay=False, path_type=Path),
         help="The stack's state folder. [default: $BRUCE_STATE, else .bruce]",
     )(verb)
-    return click.option("--runtime", "runtime_name", type=click.Choice(["local"]), help="What runs the stack.")(verb)
+    return click.option(
+        "--runtime", "runtime_name", type=click.Choice(["local", "docker"]), help="What runs the stack."
+    )(verb)
 
 
 def json_option(verb: F) -> F:

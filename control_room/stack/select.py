@@ -25,5 +25,7 @@ def open_runtime(name: str | None, state: Path, environ: Mapping[str, str] | Non
 
         return LocalRuntime(state, environ, **options)  # type: ignore[arg-type]  # checked by the constructor itself
     if name == "docker":
-        raise StackError("the docker runtime is not there yet; use --runtime local")
-    raise StackError(f"there is no runtime {name!r}; use --runtime local")
+        from control_room.stack.docker import DockerRuntime
+
+        return DockerRuntime(state, environ, **options)  # type: ignore[arg-type]  # likewise
+    raise StackError(f"there is no runtime {name!r}; there are local and docker")

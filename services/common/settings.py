@@ -6,16 +6,18 @@ what is allowed: `load` is the only way services read the environment.
 
 from __future__ import annotations
 
+import os
 import re
-import socket
 import sys
 from functools import cached_property
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import AfterValidator, DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.common.identity import own_name
 from services.common.signing import Secrets
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -51,8 +53,9 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    member_name: MemberName = Field(default_factory=socket.gethostname)
-    """This process's name in logs, records and metrics, such as `ingestion-api-2`; the host's name where not set."""
+    member_name: MemberName = Field(default_factory=own_name)
+    """This process's name in logs, records and metrics, such as `ingestion-api-2`; not set: made of MEMBER_SERVICE and
+    the container's number, else the host's name."""
     log_format: Literal["json", "plain"] = "json"
     """`json`: one JSON object per line; `plain`: readable text."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -163,13 +166,36 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(settings: type[S]) -> S:
-    """The settings from the environment; leaves the process with status 2 and one sentence per wrong variable."""
+    """The settings from the environment; leaves the process with status 2 and one sentence per wrong variable.
+
+    A secret may stand in a file instead: `HMAC_SECRET_FILE` names it. So do all whose value is never shown.
+    """
     try:
-        return settings()
+        return settings(**_from_files(settings))
     except ValidationError as error:
         for line in explain(error):
             sys.stderr.write(line + "\n")
         raise SystemExit(2) from None
+
+
+def _from_files(settings: type[BaseSettings]) -> dict[str, Any]:
+    """The secrets that are named by their files. Leaves the process like `load`."""
+    found = {}
+    for name, field in settings.model_fields.items():
+        variable = f"{name.upper()}_FILE"
+        path = os.environ.get(variable, "")
+        if "SecretStr" not in str(field.annotation) or not path:
+            continue
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            sys.stderr.write(f"{variable}: {path} cannot be read: {reason}\n")
+            raise SystemExit(2) from None
+        if os.environ.get(name.upper()):
+            sys.stderr.write(f"{variable}: {name.upper()} is set too; set one of the two\n")
+            raise SystemExit(2)
+    return found
 
 
 def explain(error: ValidationError) -> list[str]:

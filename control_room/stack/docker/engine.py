@@ -1,0 +1,118 @@
+"""The engine: a client that answers or a sentence why not, and the containers of one project by member name."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Final
+
+import docker
+import requests
+from docker.errors import APIError, DockerException
+
+from control_room.stack.runtime import MEMBERS, NotRunningError, StackError
+
+_TIMEOUT_S: Final = 20
+_PROJECT: Final = "com.docker.compose.project"
+_SERVICE: Final = "com.docker.compose.service"
+_NUMBER: Final = "com.docker.compose.container-number"
+_ONE_OFF: Final = "com.docker.compose.oneoff"
+_LOCAL: Final = "or use --runtime local, which needs no Docker"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of the project."""
+
+    id: str
+    member: str
+    """Its service, with its number where there are several: `ingestion-api-2`, `dispatcher`, `dispatcher-2`."""
+
+
+class EngineError(NotRunningError):
+    """No engine that this user can use. The message has the way out."""
+
+
+def connect() -> docker.DockerClient:
+    """A client whose engine has answered.
+
+    Raises:
+        EngineError: there is no engine, or this user may not use it.
+    """
+    try:
+        client = docker.from_env(timeout=_TIMEOUT_S)
+        client.ping()
+    except (DockerException, requests.RequestException) as error:
+        raise _explained(error) from error
+    return client
+
+
+def answers() -> bool:
+    """Whether an engine answers and Compose is there."""
+    try:
+        connect().close()
+        require_compose()
+    except StackError:
+        return False
+    return True
+
+
+def require_compose() -> None:
+    """Raises EngineError where `docker compose` is not there."""
+    if shutil.which("docker") is None:
+        raise EngineError(f"there is no docker command on PATH: install Docker's command line, {_LOCAL}")
+    asked = ["docker", "compose", "version"]
+    done = subprocess.run(asked, capture_output=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        raise EngineError(
+            f"`docker compose` does not answer: install the Compose plugin (docker-compose-plugin, or docker-compose "
+            f"of your distribution), {_LOCAL}"
+        )
+
+
+def _explained(error: Exception) -> EngineError:
+    text = str(error)
+    if "Permission denied" in text or "PermissionError" in text:
+        return EngineError(
+            f"this user may not use the Docker engine: add yourself to the group docker and log in again, {_LOCAL}"
+        )
+    if "Connection refused" in text or "FileNotFoundError" in text or "No such file" in text:
+        return EngineError(
+            f"no Docker engine answers: start it (`sudo systemctl start docker`, Docker Desktop), {_LOCAL}"
+        )
+    return EngineError(f"the Docker engine does not answer ({text}): look at it with `docker info`, {_LOCAL}")
+
+
+def containers(client: docker.DockerClient, project: str) -> dict[str, Container]:
+    """The project's containers, running or not, by member name. Raises StackError."""
+    try:
+        listed = client.api.containers(all=True, filters={"label": [f"{_PROJECT}={project}"]})
+    except (APIError, requests.RequestException) as error:
+        raise _explained(error) from error
+    found = {}
+    for one in listed:
+        labels = one["Labels"]
+        if labels.get(_ONE_OFF) == "True":
+            continue
+        member = member_of(labels[_SERVICE], int(labels.get(_NUMBER, "1")))
+        found[member] = Container(one["Id"], member)
+    return found
+
+
+def member_of(service: str, number: int) -> str:
+    """The member's name: as the services name themselves, see `services.common.identity`."""
+    if f"{service}-{number}" in MEMBERS:
+        return f"{service}-{number}"
+    return service if number == 1 else f"{service}-{number}"
+
+
+def inspected(client: docker.DockerClient, container: Container) -> dict[str, Any] | None:
+    """What the engine knows of it; None where it is gone. Raises StackError."""
+    try:
+        found: dict[str, Any] = client.api.inspect_container(container.id)
+    except docker.errors.NotFound:
+        return None
+    except (APIError, requests.RequestException) as error:
+        raise _explained(error) from error
+    return found

@@ -1,0 +1,292 @@
+"""The docker runtime: the members as containers of one Compose project. See `Runtime` for what each method promises."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+import requests
+from docker.errors import APIError, NotFound
+
+from control_room.stack.docker import compose, engine, views
+from control_room.stack.docker.engine import Container
+from control_room.stack.docker.logs import LogFiles
+from control_room.stack.links.client import Links
+from control_room.stack.local import record
+from control_room.stack.local.environment import given
+from control_room.stack.local.layout import Layout, read_json, write_json
+from control_room.stack.local.readiness import Probes
+from control_room.stack.local.runtime import known
+from control_room.stack.local.supervision import last_lines
+from control_room.stack.runtime import MEMBERS, Endpoints, MemberStatus, Narrate, NotRunningError, StackError, State
+
+DEFAULT_PROJECT: Final = "bruce"
+PROJECT: Final = "COMPOSE_PROJECT_NAME"
+_READY_DEADLINE_S: Final = 240.0
+_LOOK_EVERY_S: Final = 0.5
+_TELL_EVERY_S: Final = 3.0
+_STOP_GRACE_S: Final = 15
+_LOG_LINES: Final = 12
+
+
+class DockerRuntime:
+    """One Compose project and what the control room keeps of it under `state_dir`.
+
+    Args:
+        state_dir: the state folder: runs, secrets, fetched logs.
+        environ: what the user set: settings of the services, ports, secrets, COMPOSE_PROJECT_NAME.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        state_dir: Path,
+        environ: Mapping[str, str] | None = None,
+        member_commands: Mapping[str, Sequence[str]] | None = None,
+        *,
+        links: bool = False,
+    ) -> None:
+        self._environ = dict(os.environ if environ is None else environ)
+        self.project = self._environ.get(PROJECT, "").strip() or DEFAULT_PROJECT
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.project):
+            raise StackError(f"{PROJECT} must be lower-case letters, digits, dashes and underscores ({self.project!r})")
+        if member_commands:
+            raise StackError("--replace is for the local runtime: build another image, or use --runtime local")
+        if links:
+            raise StackError("--links is for the local runtime for now: use --runtime local")
+        self.layout = Layout(state_dir.absolute())
+        self._kept_file = self.layout.state / "docker.json"
+        self._kept: dict[str, Any] = read_json(self._kept_file) or {}
+        self._logs = LogFiles(self.layout.state / "docker-logs")
+        self._client: docker.DockerClient | None = None
+        self._probes: Probes | None = None
+
+    def up(self, narrate: Narrate) -> None:
+        """Builds what is missing, starts what is not running; returns when every member is ready."""
+        engine.require_compose()
+        self._engine()
+        self.layout.prepare()
+        compose.run(self.project, ["up", "--detach", "--build"], self._compose_environ(), narrate)
+        stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
+        self.start(stopped)
+        self.thaw(MEMBERS)
+        self._wait_until_ready(narrate)
+
+    def _compose_environ(self) -> dict[str, str]:
+        """What Compose fills its file in with: the user's settings, and secrets that are kept where none is given."""
+        given(self._environ)  # a wrong value of CRASH_POINTS stops here
+        filled = dict(self._environ)
+        running = self._variables("ingestion-api-1")
+        if not filled.get("HMAC_SECRET_FILE"):
+            filled["HMAC_SECRET"] = running.get("HMAC_SECRET") or record.hmac_secret(self.layout, self._environ)
+        if not filled.get("POSTGRES_PASSWORD_FILE"):
+            kept = running.get("POSTGRES_PASSWORD")
+            filled["POSTGRES_PASSWORD"] = kept or record.postgres_password(self.layout, self._environ, has_data=True)
+        if self._environ.get("CRASH_POINTS", "").strip() == "1":
+            folder = self.layout.crash_dir
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)  # the services in their containers are another user, and take an armed file away
+            filled["BRUCE_CRASH_DIR"] = str(folder)
+        filled.pop("CRASH_POINTS", None)
+        return filled
+
+    def _wait_until_ready(self, narrate: Narrate) -> None:
+        began = told = time.monotonic()
+        while True:
+            waiting = {one.name: one.reason for one in self.status() if not one.ready}
+            if not waiting and not (late := self._probes_now().topics_in_sync()):
+                narrate(f"every member is ready ({time.monotonic() - began:.1f} s)")
+                return
+            now_s = time.monotonic()
+            if now_s - began > _READY_DEADLINE_S:
+                self._give_up(waiting or {"kafka-1": late})
+            if now_s - told >= _TELL_EVERY_S:
+                told = now_s
+                words = ", ".join(f"{name} ({why})" for name, why in waiting.items()) or late
+                narrate(
+                    f"{now_s - began:.0f} s, {len(MEMBERS) - len(waiting)} of {len(MEMBERS)} ready; waiting for {words}"
+                )
+            time.sleep(_LOOK_EVERY_S)
+
+    def _give_up(self, waiting: Mapping[str, str]) -> None:
+        member, why = next(iter(waiting.items()))
+        paths = self.log_paths(member)
+        lines = last_lines(paths[-1], _LOG_LINES) if paths else []
+        said = "\n".join(f"  {line}" for line in lines) or "  (nothing)"
+        raise StackError(f"{member} is not ready after {_READY_DEADLINE_S:.0f} s: {why}. The end of its log:\n{said}")
+
+    def down(self, narrate: Narrate, *, volumes: bool = False) -> None:
+        """Takes the project's containers and network away; with `volumes` its data too."""
+        engine.require_compose()
+        self._engine()
+        filled = {"HMAC_SECRET": "-", "POSTGRES_PASSWORD": "-", **self._environ}  # asked for by the file, not used
+        words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
+        compose.run(self.project, words, filled, narrate)
+        self._kept_file.unlink(missing_ok=True)
+        self._kept = {}
+        narrate("the stack is down" + (", its data is deleted" if volumes else ""))
+
+    def start(self, members: Iterable[str]) -> None:
+        """Starts containers that are down."""
+        self._each(members, lambda client, one: client.api.start(one.id))
+
+    def stop(self, members: Iterable[str]) -> None:
+        """Ends members in order, one after the other; they stay down."""
+        self._each(members, lambda client, one: client.api.stop(one.id, timeout=_STOP_GRACE_S))
+
+    def kill(self, members: Iterable[str]) -> None:
+        """`docker kill`: all processes of each container; no restart policy brings them back."""
+
+        def kill(client: docker.DockerClient, one: Container) -> None:
+            found = engine.inspected(client, one)
+            if found is not None and found["State"]["Running"]:
+                client.api.kill(one.id, signal="SIGKILL")
+
+        self._each(members, kill)
+
+    def crash(self, members: Iterable[str]) -> None:
+        """`kill -9` inside the container: its restart policy brings it back."""
+
+        def crash(client: docker.DockerClient, one: Container) -> None:
+            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user="root")
+            with contextlib.suppress(APIError):  # the shell dies with the rest
+                client.api.exec_start(made["Id"])
+
+        self._each(members, crash)
+
+    def freeze(self, members: Iterable[str]) -> None:
+        """`docker pause`."""
+        self._each(members, lambda client, one: client.api.pause(one.id))
+
+    def thaw(self, members: Iterable[str]) -> None:
+        """`docker unpause` of those that are paused."""
+
+        def thaw(client: docker.DockerClient, one: Container) -> None:
+            found = engine.inspected(client, one)
+            if found is not None and found["State"]["Paused"]:
+                client.api.unpause(one.id)
+
+        self._each(members, thaw)
+
+    def restart(self, members: Iterable[str]) -> None:
+        """A clean stop, then a start, one member after the other."""
+        for member in known(members):
+            self.stop([member])
+            self.start([member])
+
+    def status(self) -> list[MemberStatus]:
+        """All members, in the order of MEMBERS."""
+        try:
+            client, found = self._engine(), self._all()
+        except StackError as error:
+            return [MemberStatus(name, State.STOPPED, ready=False, reason=str(error)) for name in MEMBERS]
+        if not any(found.values()):
+            return [MemberStatus(name, State.STOPPED, ready=False, reason="not started") for name in MEMBERS]
+        asked = [name for name, one in found.items() if views.state_of(one) is State.RUNNING]
+        answers = self._probes_now().ask(asked) if self._has_all_ports() else dict.fromkeys(asked, "starting")
+        return [views.member_status(client, name, found[name], answers.get(name)) for name in MEMBERS]
+
+    def log_paths(self, member: str) -> list[Path]:
+        """The member's log, fetched into files."""
+        (name,) = known([member])
+        found = engine.containers(self._engine(), self.project)
+        return self._logs.paths(self._engine(), found[name]) if name in found else []
+
+    def endpoints(self) -> Endpoints:
+        """Where everything answers."""
+        self._all()
+        variables = self._started_with()
+        return views.endpoints(self._ports(), variables, self._secret(variables, "POSTGRES_PASSWORD"))
+
+    def crash_points(self) -> Path | None:
+        """Where crash points are armed; None where there are none."""
+        return self.layout.crash_dir if self._started_with().get("CRASH_POINTS") else None
+
+    def settings(self) -> Mapping[str, str]:
+        """What the user set when the stack was started."""
+        return given({**self._started_with(), "CRASH_POINTS": ""})
+
+    def links(self) -> Links | None:
+        """There are none."""
+        return None
+
+    def secret(self) -> str:
+        """The HMAC_SECRET of the stack."""
+        return self._secret(self._started_with(), "HMAC_SECRET")
+
+    def _secret(self, variables: Mapping[str, str], name: str) -> str:
+        path = self._environ.get(f"{name}_FILE")
+        if variables.get(f"{name}_FILE") and path:
+            try:
+                return Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise StackError(f"{name}_FILE: {path} cannot be read: {error.strerror}") from error
+        return views.secret_in(variables, name, self.project)
+
+    def _started_with(self) -> dict[str, str]:
+        variables = self._variables("dispatcher")
+        if not variables:
+            raise NotRunningError(f"no stack of the project {self.project} is there; start one with `bruce-control up`")
+        return variables
+
+    def _variables(self, member: str) -> dict[str, str]:
+        found = self._all().get(member)
+        return views.variables(found) if found else {}
+
+    def _engine(self) -> docker.DockerClient:
+        if self._client is None:
+            self._client = engine.connect()
+        return self._client
+
+    def _all(self) -> dict[str, dict[str, Any] | None]:
+        """What the engine knows of each member's container; keeps the ports of those that run."""
+        client = self._engine()
+        there = engine.containers(client, self.project)
+        found = {name: engine.inspected(client, there[name]) if name in there else None for name in MEMBERS}
+        ports = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
+        if ports and (fresh := {**self._ports(), **ports}) != self._ports():
+            self._kept = {"ports": fresh}
+            self.layout.state.mkdir(parents=True, exist_ok=True)
+            write_json(self._kept_file, self._kept)
+        return found
+
+    def _ports(self) -> dict[str, int]:
+        return dict(self._kept.get("ports", {}))
+
+    def _has_all_ports(self) -> bool:
+        return set(views.CONTAINER_PORTS) <= set(self._ports())
+
+    def _probes_now(self) -> Probes:
+        ports = self._ports()
+        if self._probes is None or self._probes.ports != ports:
+            self._probes = Probes(ports, views.kafka_settings(ports, self._variables("dispatcher")))
+        return self._probes
+
+    def _each(self, members: Iterable[str], do: Callable[[docker.DockerClient, Container], None]) -> None:
+        """Does it to each member's container, one after the other."""
+        client = self._engine()
+        there = engine.containers(client, self.project)
+        for member in known(members):
+            if member not in there:
+                raise NotRunningError(f"{member} has no container; start the stack with `bruce-control up`")
+            with _explained(member):
+                do(client, there[member])
+
+
+@contextlib.contextmanager
+def _explained(member: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise StackError(f"the container of {member} is gone; start the stack with `bruce-control up`") from error
+    except APIError as error:
+        raise StackError(f"{member}: the engine refuses: {error.explanation or error}") from error
+    except requests.RequestException as error:
+        raise StackError(f"{member}: the engine does not answer: {error}") from error

@@ -1,0 +1,180 @@
+"""What a project of containers looks like from outside: state, cost, where everything answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import docker
+import requests
+from docker.errors import APIError
+
+from control_room.stack.local import postgres
+from control_room.stack.local.ports import HOST
+from control_room.stack.runtime import (
+    API_REPLICAS,
+    BROKERS,
+    Endpoints,
+    MemberStatus,
+    NotRunningError,
+    StackError,
+    State,
+)
+from services.common.kafka import GROUP_ID
+from services.common.settings import KafkaSettings
+
+CONTAINER_PORTS: Final[Mapping[str, int]] = {
+    "nginx": 8000,
+    **dict.fromkeys(API_REPLICAS, 8000),
+    "merchant-server": 5001,
+    "postgres": 5432,
+    "outbox-publisher": 9101,
+    "dispatcher": 9102,
+    **{broker: 19091 + number for number, broker in enumerate(BROKERS, 1)},
+}
+"""The port inside the container that is published for the control room."""
+_STATES: Final = {
+    "running": State.RUNNING,
+    "paused": State.FROZEN,
+    "restarting": State.CRASHED,
+    "created": State.STOPPED,
+    "exited": State.STOPPED,
+    "removing": State.STOPPED,
+    "dead": State.CRASHED,
+}
+_WHY: Final = {
+    State.FROZEN: "frozen",
+    State.STOPPED: "stopped",
+    State.CRASHED: "ended by itself; about to be started again",
+}
+_METRICS: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
+
+
+def port_of(member: str, found: Mapping[str, Any]) -> int | None:
+    """The port of this machine at which the container answers; None while it has none."""
+    inside = CONTAINER_PORTS.get(member)
+    bindings = (found["NetworkSettings"]["Ports"] or {}).get(f"{inside}/tcp") or []
+    return int(bindings[0]["HostPort"]) if bindings else None
+
+
+def variables(found: Mapping[str, Any]) -> dict[str, str]:
+    """The environment that the container was made with."""
+    return dict(entry.partition("=")[::2] for entry in found["Config"]["Env"] or ())
+
+
+def state_of(found: Mapping[str, Any] | None) -> State:
+    """The member's state; a container that is not there is a stopped member."""
+    return State.STOPPED if found is None else _STATES.get(found["State"]["Status"], State.STOPPED)
+
+
+def member_status(
+    client: docker.DockerClient, name: str, found: Mapping[str, Any] | None, answer: str | None
+) -> MemberStatus:
+    """One member. `answer`: why it does not do its work, empty where it does, None where it was not asked."""
+    state = state_of(found)
+    if found is None:
+        return MemberStatus(name, state, ready=False, reason="not started")
+    reason = _WHY.get(state, "") if answer is None else answer
+    alive = state in (State.RUNNING, State.FROZEN)
+    cpu_s, memory_bytes = usage(client, found["Id"]) if alive else (0.0, 0)
+    restarts = int(found.get("RestartCount", 0))
+    return MemberStatus(
+        name,
+        state,
+        ready=not reason,
+        reason=reason,
+        pid=(found["State"]["Pid"] or None) if alive else None,
+        started_at_s=_seconds(found["State"]["StartedAt"]) if alive else None,
+        restarts=restarts,
+        exit_code=last_exit(client, found) if restarts else None,
+        cpu_s=round(cpu_s, 2),
+        memory_bytes=memory_bytes,
+    )
+
+
+def usage(client: docker.DockerClient, container_id: str) -> tuple[float, int]:
+    """CPU-seconds since it started and memory in bytes, page cache that can be given back not counted."""
+    try:
+        seen = client.api.stats(container_id, stream=False, one_shot=True)
+        memory = seen["memory_stats"]
+        used = memory.get("usage", 0) - memory.get("stats", {}).get("inactive_file", 0)
+        return seen["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, max(0, used)
+    except (APIError, KeyError, requests.RequestException):
+        return 0.0, 0  # it has ended between two questions
+
+
+def last_exit(client: docker.DockerClient, found: Mapping[str, Any]) -> int | None:
+    """What the container ended with the last time it ended by itself, from the engine's events; None: not kept."""
+    since_s = int(_seconds(found["Created"]) or 0)
+    asked = {"container": found["Id"], "event": "die"}
+    try:
+        ends = list(client.api.events(since=since_s, until=int(time.time()), filters=asked, decode=True))
+    except (APIError, requests.RequestException):
+        return None
+    return int(ends[-1]["Actor"]["Attributes"].get("exitCode", 0)) if ends else None
+
+
+def _seconds(text: str) -> float | None:
+    """Docker's time with its nine digits after the point, as Unix time; None for the year 1, which is its never."""
+    if text.startswith("0001-"):
+        return None
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or '0'}")
+
+
+def kafka_settings(ports: Mapping[str, int], environ: Mapping[str, str]) -> KafkaSettings:
+    """How the control room talks to the brokers."""
+    return KafkaSettings(
+        kafka_bootstrap_servers=_bootstrap(ports),
+        kafka_topic=environ.get("KAFKA_TOPIC") or "payment-webhooks",
+        kafka_topic_partitions=3,
+        kafka_replication_factor=len(BROKERS),
+        kafka_min_insync_replicas=len(BROKERS) - 1,
+    )
+
+
+def _bootstrap(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{HOST}:{ports[name]}" for name in BROKERS)
+
+
+def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: str) -> Endpoints:
+    """Where everything answers. `environ`: what the services were started with.
+
+    Raises:
+        NotRunningError: a member never had a port.
+    """
+    missing = [name for name in CONTAINER_PORTS if name not in ports]
+    if missing:
+        raise NotRunningError(f"{', '.join(missing)} never ran; start the stack with `bruce-control up`")
+    base = {name: f"http://{HOST}:{ports[name]}" for name in ("nginx", *_METRICS)}
+    return Endpoints(
+        api_url=base["nginx"],
+        replica_urls={name: base[name] for name in API_REPLICAS},
+        merchant_url=base["merchant-server"],
+        webhook_url=environ.get("WEBHOOK_URL", ""),
+        kafka_bootstrap=_bootstrap(ports),
+        kafka_ports={name: ports[name] for name in BROKERS},
+        kafka_topic=environ.get("KAFKA_TOPIC") or "payment-webhooks",
+        kafka_group=environ.get("KAFKA_GROUP_ID") or GROUP_ID,
+        postgres_conninfo=postgres.conninfo(
+            ports["postgres"], environ["POSTGRES_USER"], password, environ["POSTGRES_DB"]
+        ),
+        metrics_urls={name: f"{base[name]}/metrics" for name in _METRICS},
+        dispatcher_status_url=f"{base['dispatcher']}/status",
+        ports=dict(ports),
+    )
+
+
+def secret_in(environ: Mapping[str, str], variable: str, project: str) -> str:
+    """A secret that the members were started with: the variable's value, or what is in the file it names.
+
+    Raises:
+        StackError: it stands in a file that only the containers can read.
+    """
+    if value := environ.get(variable):
+        return value
+    raise StackError(
+        f"the stack {project} was started with {variable}_FILE; name the file of this machine in {variable}_FILE"
+    )

@@ -1,0 +1,114 @@
+"""What the compose file, its example of settings and its image say must be what the code says."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from control_room.stack.local.environment import PASSED_ON
+from scripts.env_example import COMPOSE, EXAMPLE, ROOT, example, passed_on
+from scripts.settings_page import SECTIONS, documented
+from services.common import identity, settings
+from services.merchant_server.settings import MerchantSettings
+
+THEIR_PACKAGE = {"confluent_kafka": "confluent-kafka", "prometheus_client": "prometheus-client"}
+THEIR_PACKAGE |= {"pydantic_settings": "pydantic-settings", "psycopg": "psycopg[binary]"}
+WITH_ANOTHER = {"yarl": "aiohttp", "werkzeug": "flask"}
+"""Packages that another one brings along, being made for it."""
+
+
+def test_the_example_of_settings_is_made_from_the_code():
+    assert EXAMPLE.read_text(encoding="utf-8") == example(), "make it anew: python -m scripts.env_example"
+
+
+def test_every_setting_that_a_local_stack_passes_on_can_be_set_in_env_and_is_documented():
+    assert set(passed_on()) - {"KAFKA_TOPIC", "KAFKA_TOPIC_PARTITIONS"} == set(PASSED_ON)
+    assert set(passed_on()) <= {one.variable for _, kind in SECTIONS for one in documented(kind)}
+    assert all(f"#{name}=" in example() for name in passed_on())
+
+
+def test_the_image_has_exactly_what_the_services_import():
+    imported = set()
+    for path in (ROOT / "services").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            imported |= {name.split(".")[0] for name in names}
+    imported -= {*sys.stdlib_module_names, "services"}
+    wanted = {THEIR_PACKAGE.get(name, name) for name in imported if name not in WITH_ANOTHER}
+    lines = (ROOT / "compose" / "services.txt").read_text().splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == wanted
+    assert set(WITH_ANOTHER) <= imported
+
+
+def test_everything_is_published_on_loopback_alone():
+    members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    ports = [port for member in members.values() for port in member.get("ports", ())]
+    assert len(ports) == 9
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_containers_have_no_more_rights_than_they_need():
+    members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    for name, member in members.items():
+        assert member["cap_drop"] == ["ALL"], name
+        assert member["security_opt"] == ["no-new-privileges:true"], name
+        assert member["mem_limit"], name
+        assert member["logging"]["options"]["max-file"], name
+        assert member["healthcheck"]["test"], name
+    assert [name for name, member in members.items() if member.get("cap_add")] == ["postgres"]
+
+
+@pytest.mark.parametrize(
+    ("service", "container", "name"),
+    [
+        ("ingestion-api", "bruce-ingestion-api-1.bruce_bruce", "ingestion-api-1"),
+        ("ingestion-api", "bruce-ingestion-api-12.bruce_bruce", "ingestion-api-12"),
+        ("dispatcher", "bruce-dispatcher-1.bruce_bruce", "dispatcher"),
+        ("dispatcher", "bruce-dispatcher-3.bruce_bruce", "dispatcher-3"),
+        ("dispatcher", "somewhere.else", "dispatcher-0123abc"),
+        ("", "bruce-dispatcher-3.bruce_bruce", "0123abc"),
+    ],
+)
+def test_a_replica_goes_by_its_service_and_its_containers_number(monkeypatch, service, container, name):
+    monkeypatch.setenv(identity.SETTING, service)
+    monkeypatch.setattr(identity.socket, "gethostname", lambda: "0123abc")
+    monkeypatch.setattr(identity.socket, "gethostbyname", lambda host: "172.18.0.9")
+    monkeypatch.setattr(identity.socket, "gethostbyaddr", lambda address: (container, [], [address]))
+    assert identity.own_name() == name
+
+
+def read_settings(**environ):
+    program = (
+        "from services.common.settings import load; from services.merchant_server.settings import MerchantSettings;"
+    )
+    program += "print(load(MerchantSettings).hmac_secret.get_secret_value())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("a-secret-that-is-long-enough-to-sign\n")
+    assert read_settings(HMAC_SECRET_FILE=str(file), HMAC_SECRET="")[:2] == (0, "a-secret-that-is-long-enough-to-sign")
+
+
+def test_a_secret_twice_or_in_a_file_that_is_not_there_stops_the_start(tmp_path):
+    file = tmp_path / "secret"
+    code, _, said = read_settings(HMAC_SECRET_FILE=str(file))
+    assert code == 2
+    assert re.fullmatch(r"HMAC_SECRET_FILE: .* cannot be read: No such file or directory", said)
+    file.write_text("a-secret-that-is-long-enough-to-sign")
+    code, _, said = read_settings(HMAC_SECRET_FILE=str(file), HMAC_SECRET="another-one-that-is-long-enough")
+    assert code == 2
+    assert said == "HMAC_SECRET_FILE: HMAC_SECRET is set too; set one of the two"
+
+
+def test_only_secrets_are_read_from_files():
+    assert settings._from_files(MerchantSettings) == {}
