@@ -24,7 +24,16 @@ from control_room.stack.local.layout import Layout, read_json, write_json
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.runtime import known
 from control_room.stack.local.supervision import last_lines
-from control_room.stack.runtime import MEMBERS, Endpoints, MemberStatus, Narrate, NotRunningError, StackError, State
+from control_room.stack.runtime import (
+    MEMBERS,
+    RECORDS,
+    Endpoints,
+    MemberStatus,
+    Narrate,
+    NotRunningError,
+    StackError,
+    State,
+)
 
 DEFAULT_PROJECT: Final = "bruce"
 PROJECT: Final = "COMPOSE_PROJECT_NAME"
@@ -41,6 +50,7 @@ class DockerRuntime:
     Args:
         state_dir: the state folder: runs, secrets, fetched logs.
         environ: what the user set: settings of the services, ports, secrets, COMPOSE_PROJECT_NAME.
+        why: why this runtime was chosen.
     """
 
     name = "docker"
@@ -52,7 +62,9 @@ class DockerRuntime:
         member_commands: Mapping[str, Sequence[str]] | None = None,
         *,
         links: bool = False,
+        why: str = "",
     ) -> None:
+        self.why = why
         self._environ = dict(os.environ if environ is None else environ)
         self.project = self._environ.get(PROJECT, "").strip() or DEFAULT_PROJECT
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.project):
@@ -62,7 +74,7 @@ class DockerRuntime:
         if links:
             raise StackError("--links is for the local runtime for now: use --runtime local")
         self.layout = Layout(state_dir.absolute())
-        self._kept_file = self.layout.state / "docker.json"
+        self._kept_file = self.layout.state / RECORDS[self.name]
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
         self._logs = LogFiles(self.layout.state / "docker-logs")
         self._client: docker.DockerClient | None = None
@@ -74,6 +86,7 @@ class DockerRuntime:
         Containers that are there are taken as they are, however they were started: Compose would make them anew for
         every difference between these settings and theirs.
         """
+        narrate(f"runtime {self.name}: {self.why or 'asked for'}")
         engine.require_compose()
         self._engine()
         self.layout.prepare()
@@ -160,7 +173,9 @@ class DockerRuntime:
         """`kill -9` inside the container: its restart policy brings it back."""
 
         def crash(client: docker.DockerClient, one: Container) -> None:
-            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user="root")
+            # As the user of its processes: root in a container without CAP_KILL may end its own alone.
+            user = views.user_of(client, one.id)
+            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user=user)
             with contextlib.suppress(APIError):  # the shell dies with the rest
                 client.api.exec_start(made["Id"])
 
