@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ from control_room.chaos.errors import FaultError
 from control_room.stack.runtime import BROKERS, Endpoints, MemberStatus, Runtime
 
 POLL_S: Final = 0.1
+_PROC: Final = Path("/proc")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 START_TOLERANCE_S: Final = 2.0
 """Start times come from different clocks (ticks since boot, an engine's own): closer than this is the same process."""
 ANSWER_TIMEOUT_S: Final = 1.0
@@ -72,7 +75,9 @@ def same_process(pid: int | None, started_at_s: float | None) -> psutil.Process 
 
 
 def all_stopped(process: psutil.Process) -> bool:
-    """Whether `process` and all of its children are in state T."""
+    """Whether `process` and all of its children are in state T, or the kernel has frozen their control group."""
+    if _group_is_frozen(process.pid):
+        return True
     try:
         tree = [process, *process.children(recursive=True)]
         return all(_is_stopped(each) for each in tree)
@@ -85,6 +90,20 @@ def _is_stopped(process: psutil.Process) -> bool:
         return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True  # gone between listing and looking
+
+
+def _group_is_frozen(pid: int) -> bool:
+    """Whether the kernel says so of the process's control group: what an engine's pause is (cgroups(7), v1 and v2)."""
+    try:
+        for line in (_PROC / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if "freezer" in controllers.split(","):
+                return (_CGROUPS / f"freezer{path}" / "freezer.state").read_text(encoding="utf-8").strip() == "FROZEN"
+            if not controllers:
+                return "frozen 1" in (_CGROUPS / path.lstrip("/") / "cgroup.events").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        pass  # failure policy: closed, what cannot be read is no evidence
+    return False
 
 
 def port_of(endpoints: Endpoints, member: str) -> tuple[str, int] | None:

@@ -1,15 +1,16 @@
 """The stack as `docker compose up --build -d` makes it from a fresh clone, and the control room on top of it."""
 
+import csv
 import hashlib
 import hmac
 import json
-import time
+import uuid
 
 import pytest
 import requests
 
 from control_room.stack.runtime import MEMBERS
-from tests.docker.conftest import SECRET
+from tests.docker.conftest import ROOT, SECRET
 from tests.e2e.conftest import wait_for
 
 SCENARIOS = ("kill-each-in-turn", "freeze-leader", "merchant-outage", "two-brokers", "full-process-death")
@@ -20,7 +21,6 @@ def test_eleven_members_are_healthy(project):
     found = project.containers()
     assert len(found) == len(MEMBERS)
     assert {one["Health"] for one in found} == {"healthy"}
-    print(f"{len(found)} healthy members {project.up_s:.0f} s after `docker compose up --build -d`")
 
 
 def test_without_a_secret_compose_refuses_and_says_how_to_make_one(project):
@@ -31,7 +31,9 @@ def test_without_a_secret_compose_refuses_and_says_how_to_make_one(project):
 
 
 def test_a_client_that_signs_sorted_keys_and_sends_another_layout_gets_201(project):
-    payload = {"transaction_id": f"sorted-{time.time_ns()}", "amount": 12.5, "currency": "EUR", "status": "success"}
+    with (ROOT / "dataset" / "transactions.csv").open(encoding="utf-8", newline="") as file:
+        payload = next(csv.DictReader(file))
+    payload |= {"Transaction ID": str(uuid.uuid4()), "Amount (INR)": float(payload["Amount (INR)"])}
     signature = hmac.new(SECRET.encode(), json.dumps(payload, sort_keys=True).encode(), hashlib.sha256).hexdigest()
     answer = requests.post(
         f"http://127.0.0.1:{project.settings['NGINX_PORT']}/events",

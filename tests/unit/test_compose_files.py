@@ -66,19 +66,26 @@ def test_containers_have_no_more_rights_than_they_need():
 @pytest.mark.parametrize(
     ("service", "container", "name"),
     [
-        ("ingestion-api", "bruce-ingestion-api-1.bruce_bruce", "ingestion-api-1"),
-        ("ingestion-api", "bruce-ingestion-api-12.bruce_bruce", "ingestion-api-12"),
-        ("dispatcher", "bruce-dispatcher-1.bruce_bruce", "dispatcher"),
-        ("dispatcher", "bruce-dispatcher-3.bruce_bruce", "dispatcher-3"),
+        ("ingestion-api", "shop-ingestion-api-1", "ingestion-api-1"),
+        ("ingestion-api", "shop-ingestion-api-12", "ingestion-api-12"),
+        ("dispatcher", "shop-dispatcher-1", "dispatcher"),
+        ("dispatcher", "shop-dispatcher-3", "dispatcher-3"),
         ("dispatcher", "somewhere.else", "dispatcher-0123abc"),
-        ("", "bruce-dispatcher-3.bruce_bruce", "0123abc"),
+        ("", "shop-dispatcher-3", "0123abc"),
     ],
 )
 def test_a_replica_goes_by_its_service_and_its_containers_number(monkeypatch, service, container, name):
+    addresses = {"0123abc": "172.18.0.9", f"shop-{service}-1": "172.18.0.7", container: "172.18.0.9"}
+
+    def look_up(host):
+        if host not in addresses:
+            raise OSError("no such name")
+        return addresses[host]
+
     monkeypatch.setenv(identity.SETTING, service)
+    monkeypatch.setenv(identity.PROJECT, "shop")
     monkeypatch.setattr(identity.socket, "gethostname", lambda: "0123abc")
-    monkeypatch.setattr(identity.socket, "gethostbyname", lambda host: "172.18.0.9")
-    monkeypatch.setattr(identity.socket, "gethostbyaddr", lambda address: (container, [], [address]))
+    monkeypatch.setattr(identity.socket, "gethostbyname", look_up)
     assert identity.own_name() == name
 
 

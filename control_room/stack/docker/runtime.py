@@ -17,6 +17,7 @@ from docker.errors import APIError, NotFound
 from control_room.stack.docker import compose, engine, ports, views
 from control_room.stack.docker.engine import Container
 from control_room.stack.docker.logs import LogFiles
+from control_room.stack.docker.usage import Usage
 from control_room.stack.links.client import Links
 from control_room.stack.local import record
 from control_room.stack.local.environment import given
@@ -77,6 +78,7 @@ class DockerRuntime:
         self._kept_file = self.layout.state / RECORDS[self.name]
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
         self._logs = LogFiles(self.layout.state / "docker-logs")
+        self._usage = Usage()
         self._client: docker.DockerClient | None = None
         self._probes: Probes | None = None
 
@@ -153,7 +155,14 @@ class DockerRuntime:
 
     def start(self, members: Iterable[str]) -> None:
         """Starts containers that are down."""
-        self._each(members, lambda client, one: client.api.start(one.id))
+
+        def start(client: docker.DockerClient, one: Container) -> None:
+            found = engine.inspected(client, one)
+            if found is not None and not found["State"]["Running"]:
+                self._keep(restarts={**self._restarts(), one.member: self._restarts_of(one.member, found)})
+                client.api.start(one.id)
+
+        self._each(members, start)
 
     def stop(self, members: Iterable[str]) -> None:
         """Ends members in order, one after the other; they stay down."""
@@ -211,7 +220,16 @@ class DockerRuntime:
             return [MemberStatus(name, State.STOPPED, ready=False, reason="not started") for name in MEMBERS]
         asked = [name for name, one in found.items() if views.state_of(one) is State.RUNNING]
         answers = self._probes_now().ask(asked) if self._has_all_ports() else dict.fromkeys(asked, "starting")
-        return [views.member_status(client, name, found[name], answers.get(name)) for name in MEMBERS]
+        alive = {one["Id"] for one in found.values() if one and one["State"]["Running"]}
+        usage = self._usage.of(client, alive)
+        return [
+            views.member_status(
+                client, name, one, answers.get(name), usage.get(one["Id"], (0.0, 0)), self._restarts_of(name, one)
+            )
+            if one
+            else MemberStatus(name, State.STOPPED, ready=False, reason="not started")
+            for name, one in found.items()
+        ]
 
     def log_paths(self, member: str) -> list[Path]:
         """The member's log, fetched into files."""
@@ -272,10 +290,20 @@ class DockerRuntime:
         found = {name: engine.inspected(client, there[name]) if name in there else None for name in MEMBERS}
         seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
         if seen and (fresh := {**self._ports(), **seen}) != self._ports():
-            self._kept = {"ports": fresh}
-            self.layout.state.mkdir(parents=True, exist_ok=True)
-            write_json(self._kept_file, self._kept)
+            self._keep(ports=fresh)
         return found
+
+    def _keep(self, **facts: dict[str, int]) -> None:
+        self._kept = {**self._kept, **facts}
+        self.layout.state.mkdir(parents=True, exist_ok=True)
+        write_json(self._kept_file, self._kept)
+
+    def _restarts(self) -> dict[str, int]:
+        return dict(self._kept.get("restarts", {}))
+
+    def _restarts_of(self, member: str, found: Mapping[str, Any]) -> int:
+        """How often it came back by itself: the engine begins to count anew whenever somebody starts it."""
+        return self._restarts().get(member, 0) + int(found.get("RestartCount", 0))
 
     def _ports(self) -> dict[str, int]:
         return dict(self._kept.get("ports", {}))

@@ -70,16 +70,27 @@ def state_of(found: Mapping[str, Any] | None) -> State:
 
 
 def member_status(
-    client: docker.DockerClient, name: str, found: Mapping[str, Any] | None, answer: str | None
+    client: docker.DockerClient,
+    name: str,
+    found: Mapping[str, Any],
+    answer: str | None,
+    usage: tuple[float, int],
+    restarts: int,
 ) -> MemberStatus:
-    """One member. `answer`: why it does not do its work, empty where it does, None where it was not asked."""
+    """One member that has a container.
+
+    Args:
+        client: where it runs.
+        name: the member's.
+        found: what the engine knows of the container.
+        answer: why it does not do its work, empty where it does, None where it was not asked.
+        usage: its CPU-seconds and its memory in bytes.
+        restarts: how often it came back by itself.
+    """
     state = state_of(found)
-    if found is None:
-        return MemberStatus(name, state, ready=False, reason="not started")
     reason = _WHY.get(state, "") if answer is None else answer
     alive = state in (State.RUNNING, State.FROZEN)
-    cpu_s, memory_bytes = usage(client, found["Id"]) if alive else (0.0, 0)
-    restarts = int(found.get("RestartCount", 0))
+    cpu_s, memory_bytes = usage
     return MemberStatus(
         name,
         state,
@@ -102,17 +113,6 @@ def user_of(client: docker.DockerClient, container_id: str) -> str:
     """
     seen = client.api.top(container_id, ps_args="-eo pid,uid")
     return max((row[1] for row in seen["Processes"]), key=int)
-
-
-def usage(client: docker.DockerClient, container_id: str) -> tuple[float, int]:
-    """CPU-seconds since it started and memory in bytes, page cache that can be given back not counted."""
-    try:
-        seen = client.api.stats(container_id, stream=False, one_shot=True)
-        memory = seen["memory_stats"]
-        used = memory.get("usage", 0) - memory.get("stats", {}).get("inactive_file", 0)
-        return seen["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, max(0, used)
-    except (APIError, KeyError, requests.RequestException):
-        return 0.0, 0  # it has ended between two questions
 
 
 def last_exit(client: docker.DockerClient, found: Mapping[str, Any]) -> int | None:
