@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint format e2e mutants bench-ui lock clean
+.PHONY: help run install test lint format e2e test-docker mutants bench-ui lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ e2e: $(VENV)/installed-dev ## kill every member under load, crash points, scenar
 	@# Those with a stack of their own first: before the one that the others share takes its part of the processor.
 	@$(PYTEST) tests/e2e/test_demo.py tests/e2e/test_control_room.py
 	@$(PYTEST) tests/e2e --ignore tests/e2e/test_demo.py --ignore tests/e2e/test_control_room.py --ignore tests/e2e/test_broken_services.py
+
+test-docker: $(VENV)/installed-dev ## the stack on Docker Compose: the contract of a runtime, scenarios, the demo; needs an engine
+	@BRUCE_TEST_RUNTIME=docker $(PYTEST) tests/integration/test_runtime_contract.py
+	@$(PYTEST) tests/docker
 
 mutants: $(VENV)/installed-dev ## services with a seeded bug: the verdict must turn red for each
 	@$(PYTEST) tests/e2e/test_broken_services.py

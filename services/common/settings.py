@@ -132,7 +132,7 @@ class PostgresSettings(BaseSettings):
                 "dbname": self.postgres_db,
             }
         deadline_s = max(1, round(self.postgres_deadline_sec))
-        defaults = {
+        defaults: dict[str, str | int] = {
             # A database made without a locale has no encoding, and text would come as bytes.
             "client_encoding": "UTF8",
             "connect_timeout": deadline_s,

@@ -211,15 +211,16 @@ class DockerRuntime:
             self.start([member])
 
     def status(self) -> list[MemberStatus]:
-        """All members, in the order of MEMBERS."""
+        """All members, in the order of MEMBERS, and after them the replicas that `--scale` has added."""
         try:
             client, found = self._engine(), self._all()
         except StackError as error:
             return [MemberStatus(name, State.STOPPED, ready=False, reason=str(error)) for name in MEMBERS]
         if not any(found.values()):
             return [MemberStatus(name, State.STOPPED, ready=False, reason="not started") for name in MEMBERS]
-        asked = [name for name, one in found.items() if views.state_of(one) is State.RUNNING]
+        asked = [name for name in MEMBERS if views.state_of(found[name]) is State.RUNNING]
         answers = self._probes_now().ask(asked) if self._has_all_ports() else dict.fromkeys(asked, "starting")
+        answers |= {name: views.unhealthy(one) for name, one in found.items() if one and name not in MEMBERS}
         alive = {one["Id"] for one in found.values() if one and one["State"]["Running"]}
         usage = self._usage.of(client, alive)
         return [
@@ -287,7 +288,8 @@ class DockerRuntime:
         """What the engine knows of each member's container; keeps the ports of those that run."""
         client = self._engine()
         there = engine.containers(client, self.project)
-        found = {name: engine.inspected(client, there[name]) if name in there else None for name in MEMBERS}
+        names = (*MEMBERS, *sorted(set(there) - set(MEMBERS)))
+        found = {name: engine.inspected(client, there[name]) if name in there else None for name in names}
         seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
         if seen and (fresh := {**self._ports(), **seen}) != self._ports():
             self._keep(ports=fresh)

@@ -105,6 +105,14 @@ def member_status(
     )
 
 
+def unhealthy(found: Mapping[str, Any]) -> str | None:
+    """Why the container does not do its work, by its own health check; None where it does not run."""
+    if state_of(found) is not State.RUNNING:
+        return None
+    word = found["State"].get("Health", {}).get("Status", "healthy")
+    return "" if word == "healthy" else str(word)
+
+
 def user_of(client: docker.DockerClient, container_id: str) -> str:
     """The number of the user that runs the container's processes: of those that are not root where there are any.
 
