@@ -219,7 +219,9 @@ class DockerRuntime:
         if not any(found.values()):
             return [MemberStatus(name, State.STOPPED, ready=False, reason="not started") for name in MEMBERS]
         asked = [name for name in MEMBERS if views.state_of(found[name]) is State.RUNNING]
-        answers = self._probes_now().ask(asked) if self._has_all_ports() else dict.fromkeys(asked, "starting")
+        answers: dict[str, str | None] = dict.fromkeys(asked, "starting")
+        if self._has_all_ports():
+            answers |= self._probes_now().ask(asked)
         answers |= {name: views.unhealthy(one) for name, one in found.items() if one and name not in MEMBERS}
         alive = {one["Id"] for one in found.values() if one and one["State"]["Running"]}
         usage = self._usage.of(client, alive)
