@@ -161,7 +161,8 @@ class PostgresSettings(BaseSettings):
             "sslcert": self.postgres_sslcert,
             "sslkey": self.postgres_sslkey,
         }
-        return make_conninfo("", **{key: value for key, value in {**defaults, **given}.items() if value is not None})
+        chosen = {**defaults, **given}
+        return make_conninfo("", **{key: str(value) for key, value in chosen.items() if value is not None})
 
 
 class KafkaSettings(BaseSettings):
