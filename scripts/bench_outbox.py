@@ -63,6 +63,7 @@ def server() -> Iterator[str]:
     """The connection string of a Postgres that lives inside the block."""
     folder = Path(tempfile.mkdtemp(prefix="bruce-bench-"))
     layout = Layout(folder)
+    layout.prepare()
     installed = postgres.locate(layout, _narrate)
     try:
         installed.initialise(_USER, _PASSWORD, _narrate)

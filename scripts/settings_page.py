@@ -41,8 +41,11 @@ and what is allowed; an empty one counts as not set. `bruce-control up` passes t
 and decides ports, addresses and passwords itself. A running stack keeps the settings it was started with: take it down
 to change them.
 
-`HMAC_SECRET`, `POSTGRES_PASSWORD` and `DATABASE_URL` may stand in a file instead: `HMAC_SECRET_FILE` names it, and
-so on.
+`HMAC_SECRET`, `POSTGRES_PASSWORD`, `DATABASE_URL`, `KAFKA_SASL_PASSWORD` and `KAFKA_SSL_KEY_PASSWORD` may stand in a
+file instead: `HMAC_SECRET_FILE` names it, and so on. Certificates and keys are files always.
+
+TLS and the login to Kafka are for services that speak to a Kafka and a Postgres of somebody else, as in
+[deploy/kubernetes](../deploy/kubernetes/README.md); the stacks on one machine leave them alone.
 
 This page is made from the code by `python -m scripts.settings_page`.
 """

@@ -74,6 +74,7 @@ class TopicError(RuntimeError):
 def _base(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
+        **settings.security,
         "client.id": client_id,
         "logger": _client_log,
         "reconnect.backoff.ms": 50,

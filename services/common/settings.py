@@ -11,10 +11,19 @@ import re
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import AfterValidator, DirectoryPath, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    DirectoryPath,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.identity import own_name
@@ -106,6 +115,15 @@ class PostgresSettings(BaseSettings):
     """The database that holds payments and outbox."""
     postgres_deadline_sec: PositiveSeconds = 2.0
     """How long one statement or one connect may take before Postgres counts as not answering."""
+    postgres_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    """TLS to Postgres, in libpq's words. Only `verify-full` knows the server for sure; not set: libpq's `prefer`. What
+    DATABASE_URL says of TLS goes before this and the three below."""
+    postgres_sslrootcert: FilePath | None = None
+    """A file with the certificates of the authorities that vouch for Postgres; `verify-full` needs it."""
+    postgres_sslcert: FilePath | None = None
+    """The file of our own certificate, where Postgres asks for one."""
+    postgres_sslkey: FilePath | None = None
+    """The file of that certificate's key; libpq wants it unreadable for others."""
 
     @field_validator("database_url")
     @classmethod
@@ -140,12 +158,17 @@ class PostgresSettings(BaseSettings):
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": int(self.postgres_deadline_sec * 1000),
+            "sslmode": self.postgres_sslmode,
+            "sslrootcert": self.postgres_sslrootcert,
+            "sslcert": self.postgres_sslcert,
+            "sslkey": self.postgres_sslkey,
         }
-        return make_conninfo("", **{key: value for key, value in {**defaults, **given}.items() if value is not None})
+        chosen = {**defaults, **given}
+        return make_conninfo("", **{key: str(value) for key, value in chosen.items() if value is not None})
 
 
 class KafkaSettings(BaseSettings):
-    """Where Kafka is and which topic carries the payments."""
+    """Where Kafka is, how it is spoken to, and which topic carries the payments."""
 
     kafka_bootstrap_servers: Brokers = "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"
     """host:port of each broker, comma-separated."""
@@ -157,6 +180,54 @@ class KafkaSettings(BaseSettings):
     """Copies of each partition, asserted at start."""
     kafka_min_insync_replicas: Annotated[int, Field(ge=1, le=9)] = 2
     """Copies that must have a record before it counts as written, asserted at start."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How the brokers are spoken to: with `SSL` their certificates and names are checked, with `SASL` we log in."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How we log in, where KAFKA_SECURITY_PROTOCOL says that we do."""
+    kafka_sasl_username: str = ""
+    """Who we are to the brokers."""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    """That user's password."""
+    kafka_ssl_ca_location: FilePath | None = None
+    """A file with the certificates of the authorities that vouch for the brokers; not set: those of the system."""
+    kafka_ssl_certificate_location: FilePath | None = None
+    """The file of our own certificate, where the brokers ask for one."""
+    kafka_ssl_key_location: FilePath | None = None
+    """The file of that certificate's key."""
+    kafka_ssl_key_password: SecretStr = SecretStr("")
+    """The key's password, where it has one."""
+
+    @model_validator(mode="after")
+    def _can_log_in(self) -> Self:
+        login = (self.kafka_sasl_username, self.kafka_sasl_password.get_secret_value())
+        if self.kafka_security_protocol.startswith("SASL") and not all(login):
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL is {self.kafka_security_protocol}: "
+                "set KAFKA_SASL_USERNAME, and KAFKA_SASL_PASSWORD or KAFKA_SASL_PASSWORD_FILE"
+            )
+        if (self.kafka_ssl_certificate_location is None) != (self.kafka_ssl_key_location is None):
+            raise ValueError("KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION go together: set both or none")
+        return self
+
+    @property
+    def security(self) -> dict[str, str]:
+        """librdkafka's properties for these: those of TLS and of the login only where the protocol has them."""
+        protocol = self.kafka_security_protocol
+        chosen: dict[str, str | Path | None] = {}
+        if protocol.endswith("SSL"):
+            chosen |= {
+                "ssl.ca.location": self.kafka_ssl_ca_location,
+                "ssl.certificate.location": self.kafka_ssl_certificate_location,
+                "ssl.key.location": self.kafka_ssl_key_location,
+                "ssl.key.password": self.kafka_ssl_key_password.get_secret_value(),
+            }
+        if protocol.startswith("SASL"):
+            chosen |= {
+                "sasl.mechanism": self.kafka_sasl_mechanism,
+                "sasl.username": self.kafka_sasl_username,
+                "sasl.password": self.kafka_sasl_password.get_secret_value(),
+            }
+        return {"security.protocol": protocol, **{name: str(value) for name, value in chosen.items() if value}}
 
     @property
     def dead_topic(self) -> str:
