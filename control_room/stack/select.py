@@ -54,5 +54,5 @@ def choose(name: str | None, state: Path, environ: Mapping[str, str]) -> tuple[s
         return "local", "there is no Docker engine"
     from control_room.stack.docker.engine import without
 
-    reason = without()
+    reason = without(environ)
     return ("local", reason) if reason else ("docker", "a Docker engine answers; --runtime local needs none")

@@ -27,7 +27,7 @@ from control_room.stack.local import (
 from control_room.stack.local.layout import Layout
 from control_room.stack.local.record import StackRecord
 from control_room.stack.runtime import BROKERS, MEMBERS, NotRunningError, StackError, State
-from control_room.stack.select import open_runtime, resolve_state_dir
+from control_room.stack.select import choose, open_runtime, resolve_state_dir
 
 PORTS = {name: 1000 + n for n, name in enumerate(name for group in ports.GROUPS for name in group.names)}
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -47,11 +47,24 @@ def test_the_state_folder_is_the_options_then_the_variables_then_the_usual_one(t
     assert resolve_state_dir(None, {}) == tmp_path / ".bruce"
 
 
-def test_a_runtime_that_is_not_there_is_a_sentence(tmp_path):
-    with pytest.raises(StackError, match="docker runtime is not there yet"):
-        open_runtime("docker", tmp_path)
-    with pytest.raises(StackError, match="no runtime 'k8s'"):
+def test_a_runtime_that_is_not_there_is_a_sentence_with_those_there_are(tmp_path):
+    with pytest.raises(StackError, match="no runtime 'k8s'; there are local and docker"):
         open_runtime("k8s", tmp_path)
+    with pytest.raises(StackError, match="no runtime 'k8s'"):
+        open_runtime(None, tmp_path, {"BRUCE_RUNTIME": "k8s"})
+
+
+def test_the_runtime_is_the_one_asked_for_else_the_one_that_has_a_stack_there(tmp_path):
+    nowhere = {"DOCKER_HOST": "tcp://127.0.0.1:9"}
+    assert choose("docker", tmp_path, {"BRUCE_RUNTIME": "local"}) == ("docker", "asked for")
+    assert choose(None, tmp_path, {"BRUCE_RUNTIME": "docker"}) == ("docker", "BRUCE_RUNTIME asks for it")
+    name, why = choose(None, tmp_path, nowhere)
+    assert name == "local"
+    assert why
+    (tmp_path / "docker.json").touch()
+    assert choose(None, tmp_path, nowhere)[0] == "docker"
+    (tmp_path / "stack.json").touch()
+    assert choose(None, tmp_path, nowhere)[0] == "local"
 
 
 def test_a_stack_that_was_never_started_is_stopped_and_answers_nowhere(tmp_path):

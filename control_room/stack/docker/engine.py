@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,24 +35,24 @@ class EngineError(NotRunningError):
     """No engine that this user can use. The message has the way out."""
 
 
-def connect() -> docker.DockerClient:
-    """A client whose engine has answered.
+def connect(environ: Mapping[str, str]) -> docker.DockerClient:
+    """A client whose engine has answered; `environ` may name another than this machine's in DOCKER_HOST.
 
     Raises:
         EngineError: there is no engine, or this user may not use it.
     """
     try:
-        client = docker.from_env(timeout=_TIMEOUT_S)
+        client = docker.from_env(timeout=_TIMEOUT_S, environment=dict(environ))
         client.ping()
     except (DockerException, requests.RequestException) as error:
         raise _explained(error) from error
     return client
 
 
-def without() -> str:
+def without(environ: Mapping[str, str]) -> str:
     """Why the docker runtime cannot be used, in a few words; empty where it can."""
     try:
-        connect().close()
+        connect(environ).close()
         require_compose()
     except StackError as error:
         return str(error).partition(":")[0]

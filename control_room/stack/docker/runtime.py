@@ -283,7 +283,7 @@ class DockerRuntime:
 
     def _engine(self) -> docker.DockerClient:
         if self._client is None:
-            self._client = engine.connect()
+            self._client = engine.connect(self._environ)
         return self._client
 
     def _all(self) -> dict[str, dict[str, Any] | None]:
