@@ -33,7 +33,7 @@ class LateWatch:
     """A Watch that is not there yet at first; until then its snapshots are empty."""
 
     def __init__(self, runtime: Callable[[], Runtime], state_dir: Path) -> None:
-        """`runtime` makes it; called in the thread of `start`, for what it needs takes as long to load as the screen."""
+        """`runtime` makes it; called in the thread of `start`: what it needs takes as long to load as the screen."""
         self._runtime = runtime
         self._state_dir = state_dir
         self._watch: Watch | None = None

@@ -217,7 +217,9 @@ class _Asked:
             told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
             if told is not None:
                 ends[partition.partition] = told.offset
-        told = self.config and _result(self.config, self.until_s, "the topic's settings", notes)
+        told = None
+        if self.config is not None:
+            told = _result(self.config, self.until_s, "the topic's settings", notes)
         return ends, None if told is None else int(told["min.insync.replicas"].value)
 
 

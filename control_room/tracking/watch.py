@@ -118,9 +118,10 @@ class Watch:
         run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends, self._run_dir))
 
         def collector(name: str, read: Callable[[], Any], every_s: float, **options: Any) -> Collector[Any]:
-            waking = {"most_s": NOTICED_S, "woke": self._stir} if name in WAKING else {}
+            if name in WAKING:
+                options |= {"most_s": NOTICED_S, "woke": self._stir}
             every_s = max(every_s, self._least_every_s)
-            return Collector(name, read, every_s, allowance=self._allowance, **waking, **options)
+            return Collector(name, read, every_s, allowance=self._allowance, **options)
 
         return [
             collector("stack", runtime.endpoints, 0.5),

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.25
 AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
+DRAWING_OF_CORE: Final = 0.05
+"""What drawing of itself may take of a core; keys are answered whatever it takes."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
 WIDE: Final = 150
@@ -142,6 +144,7 @@ class ControlRoom(Deeds, App[int]):
         self.snapshot = Snapshot()
         self._told: Any = None
         self._due_s = 0.0
+        self._drawn_at_s = self._used_s = 0.0
         self._left = False
         self.complete = False
         """Whether every view is there; until then what is to be done with them waits."""
@@ -257,9 +260,16 @@ class ControlRoom(Deeds, App[int]):
                 self.tour.look(self.snapshot)
         self.remember()
         told = (self.snapshot.told(), [(job.state, job.progress, job.lines, job.error) for job in self.jobs.all])
-        if told != self._told or time.monotonic() >= self._due_s:
-            self._told, self._due_s = told, time.monotonic() + AGES_S
+        now_s = time.monotonic()
+        if now_s >= (self._due_s if told == self._told else self._rested_s()):
+            self._told, self._due_s = told, now_s + AGES_S
+            self._drawn_at_s, self._used_s = now_s, time.thread_time()
             self.draw()
+
+    def _rested_s(self) -> float:
+        """From when on it may be drawn again: under load less often, for the pipeline needs the processor."""
+        used_s = time.thread_time() - self._used_s  # with what Textual rendered since
+        return self._drawn_at_s + min(AGES_S, used_s / DRAWING_OF_CORE)
 
     def remember(self) -> None:
         """Has written down how the app is now, where that has changed."""
