@@ -21,8 +21,8 @@ from control_room.tracking.parts import Part, first_line
 T = TypeVar("T")
 STALE_AFTER_S: Final = 3.0
 """A source that did not answer for so long after it was to be asked is called stale."""
-CALM_LOOKS: Final = 8
-"""A source that said the same so often in a row is asked half as often, after twice as many a quarter, until it says
+CALM_S: Final = 5.0
+"""A source that has said the same for so long is asked half as often, after twice that a quarter, until it says
 something else."""
 MOST_S: Final = 2.0
 """The longest between two looks that are usually nearer than this."""
@@ -71,17 +71,17 @@ class Collector(Generic[T]):
         self._error = ""
         self._good_at_s: float | None = None
         self._asked_at_s = clock()
-        self._same_looks = 0
+        self._news_at_s = self._asked_at_s
 
     @property
     def calm(self) -> bool:
         """Whether its source has been saying the same for long."""
-        return self._same_looks >= CALM_LOOKS
+        return self._clock() - self._news_at_s >= CALM_S
 
     @property
     def every_s(self) -> float:
         """How far its looks are apart now."""
-        factor = 4 if self._same_looks >= 2 * CALM_LOOKS else 2 if self.calm else 1
+        factor = 4 if self._clock() - self._news_at_s >= 2 * CALM_S else 2 if self.calm else 1
         return min(self._most_s, self._every_s * factor * self._allowance.stretch())
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Collector(Generic[T]):
 
     def hurry(self) -> None:
         """Reads again at once instead of after the interval: somebody changed what is asked for."""
-        self._same_looks = 0
+        self._news_at_s = self._clock()
         self._wake.set()
 
     def stir(self) -> None:
@@ -123,17 +123,18 @@ class Collector(Generic[T]):
         except Exception as error:  # noqa: BLE001 - any failure of a source is that source's part, never the snapshot's
             with self._lock:
                 self._error = first_line(error)
-            self._same_looks = 0
+            self._news_at_s = self._clock()
             return
         before, was_calm = self._value, self.calm
         same = not self._error and (value is before or (before is not None and self._alike(before, value)))
-        self._same_looks = self._same_looks + 1 if same else 0
         with self._lock:
             if value != before:  # else the same object again: whoever compares snapshots is done at once
                 self._value = value
             self._error, self._good_at_s = "", self._clock()
-        if was_calm and not same:
-            self._woke()
+        if not same:
+            self._news_at_s = self._clock()
+            if was_calm:
+                self._woke()
 
     def _run(self) -> None:
         give_way()

@@ -258,12 +258,12 @@ class ControlRoom(Deeds, App[int]):
             self.snapshot = self.source.snapshot()
             if self.tour is not None:
                 self.tour.look(self.snapshot)
-        self.remember()
         told = (self.snapshot.told(), [(job.state, job.progress, job.lines, job.error) for job in self.jobs.all])
         now_s = time.monotonic()
         if now_s >= (self._due_s if told == self._told else self._rested_s()):
             self._told, self._due_s = told, now_s + AGES_S
             self._drawn_at_s, self._used_s = now_s, time.thread_time()
+            self.remember()
             self.draw()
 
     def _rested_s(self) -> float:

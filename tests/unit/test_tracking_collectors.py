@@ -8,7 +8,7 @@ import time
 import pytest
 
 from control_room.tracking.allowance import ALL_OF_CORE, LONGEST_REST_S, Allowance
-from control_room.tracking.collector import CALM_LOOKS, MOST_S, Collector
+from control_room.tracking.collector import CALM_S, MOST_S, Collector
 from control_room.tracking.faults_view import FaultReader
 from control_room.tracking.ledger_tail import KEPT_LINES, LedgerTail
 from control_room.tracking.parts import SourceError
@@ -50,28 +50,25 @@ def test_a_source_that_dies_goes_stale_and_not_blank_and_comes_back():
 
 
 def test_a_source_that_says_the_same_is_asked_less_often_until_it_says_something_else():
-    said, asked = [7], []
-
-    def read():
-        asked.append(said[0])
-        return said[0]
-
-    collector = Collector("kafka", read, 0.02)
-    collector.start()
-    wait_until(lambda: len(asked) > 4 * CALM_LOOKS)
-    wait_until(lambda: collector.every_s == 0.08)
+    said, clock = [7], Clock()
+    collector = Collector("kafka", lambda: said[0], 0.5, clock)
+    for now_s, every_s in ((0.0, 0.5), (CALM_S - 0.1, 0.5), (CALM_S, 1.0), (2 * CALM_S, 2.0), (9 * CALM_S, 2.0)):
+        clock.now = now_s
+        collector.look()
+        assert collector.every_s == every_s
     said[0] = 8
-    wait_until(lambda: 8 in asked and collector.every_s == 0.02)
-    collector.stop()
+    collector.look()
+    assert collector.every_s == 0.5
 
 
 def test_what_happens_in_one_source_wakes_those_that_were_calm():
-    said, woken = [7], []
-    calm = Collector("kafka", lambda: 1, 60.0)
-    waking = Collector("transactions", lambda: said[0], 60.0, woke=lambda: woken.append(calm.stir()))
+    said, woken, clock = [7], [], Clock()
+    calm = Collector("kafka", lambda: 1, 60.0, clock)
+    waking = Collector("transactions", lambda: said[0], 60.0, clock, woke=lambda: woken.append(calm.stir()))
     for each in (calm, waking):
-        for _ in range(1 + 2 * CALM_LOOKS):
-            each.look()
+        each.look()
+    clock.now = CALM_S
+    waking.look()
     assert (calm.every_s, waking.every_s, woken) == (120.0, 120.0, [])
     said[0] = 8
     waking.look()
@@ -88,10 +85,12 @@ def test_together_they_take_no_more_than_their_share_for_long():
     assert (allowance.stretch(), collector.every_s) == (1.0, 0.5)
     for _ in range(40):
         clock.now += 0.25
+        collector.hurry()
         allowance.rest_s(0.04, 0.05)
     assert allowance.stretch() == pytest.approx(0.16 / ALL_OF_CORE, rel=0.15)
     assert 0.5 < collector.every_s <= MOST_S
     clock.now += 60.0
+    collector.hurry()
     assert (allowance.stretch(), collector.every_s) == (1.0, 0.5)
 
 

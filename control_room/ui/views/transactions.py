@@ -52,6 +52,7 @@ TONES: Final = {
 STORY_AFTER_S: Final = 0.3
 """How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
 STORY_AGAIN_S: Final = 2.0
+STORY_FOLLOWED_S: Final = 5.0  # where rows move under the cursor: a story costs as much as a hundred deliveries
 ARRANGED_HERE: Final = 10_000
 """A longer list waits for the collector, a moment: in the screen's own thread it would hold up the keys."""
 _HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
@@ -95,7 +96,7 @@ class TransactionsView(View):
         self._story: Timeline | None = None
         self._story_for = ""
         self._rested_since_s = 0.0
-        self._asked_at_s = 0.0
+        self._asked_at_s = float("-inf")
         self._sought: TransactionRow | None = None
         """One that was jumped to and is not among those listed."""
 
@@ -291,7 +292,7 @@ class TransactionsView(View):
         )
 
     def _look_again(self) -> None:
-        self._story, self._asked_at_s = None, 0.0
+        self._story, self._asked_at_s = None, float("-inf")
 
     def do_export_list(self) -> None:
         """Writes what the list shows; a million of them take a while, so beside the screen."""
@@ -305,9 +306,13 @@ class TransactionsView(View):
 
         self.room.run_job("write the list to transactions.csv", "", lambda _: _as_csv(rows), made)
 
+    def on_line_list_moved(self) -> None:
+        """Whoever moves the cursor wants to see the story of that row soon."""
+        self._asked_at_s = float("-inf")
+
     def read_story_again(self) -> None:
         """The moment is another: so is the story, perhaps."""
-        self._asked_at_s = 0.0
+        self._asked_at_s = float("-inf")
 
     def _draw_story(self, row: TransactionRow | None) -> None:
         place = self.query_one("#story", Line)
@@ -317,8 +322,7 @@ class TransactionsView(View):
             return
         now_s = time.monotonic()
         if row.transaction_id != self._story_for:
-            self._story_for, self._rested_since_s, self._asked_at_s = row.transaction_id, now_s, 0.0
-            self._story = None
+            self._story_for, self._rested_since_s, self._story = row.transaction_id, now_s, None
         done = (
             self._story is not None
             and row.state == "delivered"
@@ -326,7 +330,8 @@ class TransactionsView(View):
             and self._story.row.state == row.state
             and not any(event.kind == "waiting" for event in self._story.events)  # a redelivery
         )
-        due = now_s - self._rested_since_s >= STORY_AFTER_S and now_s - self._asked_at_s >= STORY_AGAIN_S
+        again_s = STORY_FOLLOWED_S if self._story is None else STORY_AGAIN_S
+        due = now_s - self._rested_since_s >= STORY_AFTER_S and now_s - self._asked_at_s >= again_s
         if due and not done and self.snapshot.is_up:
             self._asked_at_s = now_s
             self.room.read(lambda: self.room.desk.story(row.transaction_id), self._told)
