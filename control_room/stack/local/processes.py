@@ -22,7 +22,8 @@ MEMORY_EVERY_S: Final = 6.0
 """How old a figure of memory may be that is asked for again and again."""
 MEMORY_SAME_S: Final = 30.0
 """How old it may be where as much of the process is resident as was then."""
-_SAME_BYTES: Final = 1 << 20
+SAME_BYTES: Final = 1 << 20
+"""What counts as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class _Remembered:
         age_s = now_s - self.at_s
         if age_s < MEMORY_EVERY_S:
             return True
-        return age_s < MEMORY_SAME_S and abs(process.memory_info().rss - self.resident) < _SAME_BYTES
+        return age_s < MEMORY_SAME_S and abs(process.memory_info().rss - self.resident) < SAME_BYTES
 
 
 class Memories:

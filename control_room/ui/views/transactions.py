@@ -13,24 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.app import ComposeResult
 
 from control_room.tracking.filter import parse_filter, undelivered_s
-from control_room.tracking.listing import (
-    DONE,
-    Headed,
-    Listing,
-    Order,
-    Query,
-    arranged,
-    as_before,
-    count_without,
-    find,
-)
+from control_room.tracking.listing import Headed, Listing, Order, Query, arranged, as_before, count_without, find
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import amount_text, harmless
 from control_room.tracking.timeline_text import render
 from control_room.tracking.webhook import render_webhook
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
-from control_room.ui.redeliver_command import redeliver_command
+from control_room.ui.redeliver_command import Askable, askable, redeliver_command
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import Line, duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
@@ -253,27 +243,29 @@ class TransactionsView(View):
 
     def do_redeliver(self) -> None:
         """Has the marked ones, else the selected one, delivered once more."""
-        found = self.query_one("#transactions-list", LineList)
-        self._redeliver(found.chosen, by_filter=False)
+        self._redeliver(askable(self.query_one("#transactions-list", LineList).chosen), by_filter=False)
 
     def do_redeliver_shown(self) -> None:
-        """Has all that the list shows delivered once more."""
-        self._redeliver(self.query_one("#transactions-list", LineList).rows, by_filter=True)
+        """Has all that the list shows delivered once more; a long list is gone through beside the screen."""
+        rows = self.query_one("#transactions-list", LineList).rows
+        if len(rows) <= ARRANGED_HERE:
+            self._redeliver(askable(rows), by_filter=True)
+            return
 
-    def _redeliver(self, rows: Sequence[TransactionRow], *, by_filter: bool) -> None:
+        def counted(job: Job) -> None:
+            found, job.result = job.result, None  # kept jobs keep no list
+            if found is not None:
+                self._redeliver(found, by_filter=True)
+
+        self.room.run_job(f"look at {len(rows):,} transactions", "", lambda job: askable(rows, job.show), counted)
+
+    def _redeliver(self, found: Askable, *, by_filter: bool) -> None:
         """Asks why, then whether, with the count; what is still on its way is left out."""
-        ids = [row.transaction_id for row in rows if row.state in DONE]
+        ids, title, said = found.ids, found.title, found.said
         if not ids:
-            words = "still on its way: delivered without being asked for" if rows else "no transaction is listed"
+            words = "still on its way: delivered without being asked for" if found.left else "no transaction is listed"
             self.room.notify(f"nothing to redeliver: {words}", severity="warning")
             return
-        dead = sum(row.state == "dead" for row in rows)
-        title = f"Redeliver {len(ids):,} transaction{'s' * (len(ids) != 1)}"
-        said = [
-            f"{len(ids) - dead:,} delivered, {dead:,} dead-lettered. The merchant gets each under its own id again."
-        ]
-        if left := len(rows) - len(ids):
-            said.append(f"Left alone, for still on the way: {left:,}.")
         if by_filter:
             said.append(f"Filter: {str(self.query_now.filter) or 'none, that is all that is listed'}")
 
