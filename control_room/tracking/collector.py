@@ -82,7 +82,8 @@ class Collector(Generic[T]):
     def every_s(self) -> float:
         """How far its looks are apart now."""
         factor = 4 if self._clock() - self._news_at_s >= 2 * CALM_S else 2 if self.calm else 1
-        return min(self._most_s, self._every_s * factor * self._allowance.stretch())
+        calm_s = min(self._most_s, self._every_s * factor)
+        return max(calm_s, min(max(MOST_S, 2 * self._every_s), calm_s * self._allowance.stretch()))
 
     def start(self) -> None:
         """Starts its thread."""
