@@ -195,12 +195,9 @@ class ControlRoom(Deeds, App[int]):
         self.view.focus_content()
         self.tick()
         self.set_interval(TICK_S, self.tick)
-        self.call_after_refresh(self._first_screen_stands)
-
-    def _first_screen_stands(self) -> None:
         if self._painted is not None:
-            self._painted()
-        self.run_worker(self._mount_rest(), name="views")
+            self.call_after_refresh(self._painted)
+        self.call_after_refresh(lambda: self.run_worker(self._mount_rest(), name="views"))
 
     async def _mount_rest(self) -> None:
         """The views that are not seen, loaded in a thread: the screen goes on. Then what had to wait for them."""
@@ -209,7 +206,10 @@ class ControlRoom(Deeds, App[int]):
             if name != shown:
                 view = (await asyncio.to_thread(load_view, name))()
                 view.display = False
-                await self.query_one("#views").mount(view)
+                for views in self.query("#views"):
+                    await views.mount(view)
+        if not self.is_running or not self.query("#logs"):
+            return  # leaving already
         transactions, logs = self._two_views()
         transactions.recall(self._remembered.query)
         logs.recall(self._remembered.log_level, self._remembered.log_members)
