@@ -95,7 +95,8 @@ def test_a_pipeline_with_this_bug_never_ends_green(tmp_path, bug):
 
 
 def test_a_redelivery_that_is_recorded_and_never_sent_turns_a_proven_verdict(tmp_path):
-    bruce = Bruce(tmp_path / "state", COMMAND, tmp_path, **QUICK, FAILURE_RATE="0", PYTHONPATH=str(ROOT))
+    environ = {**QUICK, "FAILURE_RATE": "0", "PYTHONPATH": str(ROOT)}
+    bruce = Bruce(tmp_path / "state", COMMAND, tmp_path, **environ)
     try:
         bruce.run("up", f"--replace=dispatcher={command('dispatcher_forgets_redeliveries')}")
         bruce.run("replay", "--max", "30", "--ids", "fresh")
