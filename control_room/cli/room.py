@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:  # loaded by a thread, see above
 class LateWatch:
     """A Watch that is not there yet at first; until then its snapshots are empty."""
 
-    def __init__(self, runtime: Runtime, state_dir: Path) -> None:
+    def __init__(self, runtime: Callable[[], Runtime], state_dir: Path) -> None:
+        """`runtime` makes it; called in the thread of `start`: what it needs takes as long to load as the screen."""
         self._runtime = runtime
         self._state_dir = state_dir
         self._watch: Watch | None = None
@@ -48,7 +51,7 @@ class LateWatch:
             from control_room.tracking.watch import Watch
 
             watch = Watch(
-                self._runtime,
+                self._runtime(),
                 self._state_dir,
                 lasting=lambda name: name not in CATALOGUE or CATALOGUE[name].lasting,
             )
@@ -84,15 +87,19 @@ class LateWatch:
 
 def open_room(state: Path | None, *, read_only: bool = False, tour: bool = False) -> int:
     """Runs the app until it is left; its exit code. What hangs then is left behind, in daemon threads."""
-    runtime, state_dir = runtime_of(state, None), resolve_state_dir(state)
+    state_dir = resolve_state_dir(state)
     settings = read_settings(settings_path(), os.environ)
     table, wrong_keys = read_keymap(keymap_path())
     memory = Memory(memory_path(state_dir)) if settings.remember else None
 
+    @cache
+    def runtime() -> Runtime:
+        return runtime_of(state, None)
+
     def desk() -> StackDesk:
         from control_room.ui.desk import StackDesk
 
-        return StackDesk(runtime, state_dir, watch.snapshot)
+        return StackDesk(runtime(), state_dir, watch.snapshot)
 
     watch = LateWatch(runtime, state_dir)
     gc.disable()  # until the first screen: what is loaded is kept, and looking for garbage in it is a tenth of the time

@@ -63,24 +63,26 @@ class FaultReader:
         """`lasting` tells by name whether a fault stays until it is healed."""
         self._journal = journal
         self._lasting = lasting
-        self._size = -1
+        self._mark = (-1, -1)
         self._view = FaultsView()
 
     def read(self) -> FaultsView:
         """The journal now; empty where there is none. Raises SourceError where it cannot be trusted."""
         try:
-            content = self._journal.read_bytes()
+            stat = self._journal.stat()
+            mark = (stat.st_size, stat.st_mtime_ns)
+            content = b"" if mark == self._mark else self._journal.read_bytes()
         except FileNotFoundError:
             return FaultsView()
         except OSError as error:
             raise SourceError(f"{self._journal} cannot be read: {error.strerror}") from error
-        if len(content) != self._size:
+        if mark != self._mark:
             try:
                 whole = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
                 self._view = view_of(read_chain(whole), self._lasting)
             except ChainError as error:
                 raise SourceError(f"the fault journal is damaged: {error}") from error
-            self._size = len(content)
+            self._mark = mark
         return self._view
 
 

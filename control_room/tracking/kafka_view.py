@@ -83,7 +83,11 @@ class KafkaStatus:
 class KafkaReader:
     """Asks one cluster; keeps its connections for the next question. Calls from several threads take turns."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Endpoints, *, rare_s: float = 0.0) -> None:
+        """`rare_s`: for how long the controller, the group's members and the topic's settings need not be asked anew.
+
+        As soon as a broker comes or goes they are.
+        """
         self._topic = endpoints.kafka_topic
         self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
@@ -91,6 +95,7 @@ class KafkaReader:
         self._admin: AdminClient | None = None
         self._offsets = GroupOffsets(self._settings, "control-room", self._group)
         self._coordinator: Coordinator | None = None
+        self._rare = _Rare(rare_s)
         self._lock = threading.Lock()
 
     def read(self) -> KafkaStatus:
@@ -120,11 +125,16 @@ class KafkaReader:
         known = topic is not None and topic.error is None
         found = topic.partitions if topic is not None and known else {}
         notes: list[str] = []
-        asked = self._ask(admin, sorted(found)) if found else None
-        controller = _controller(open_brokers, notes)
+        rare = self._rare
+        rare.forget_where_changed((open_brokers, sorted(metadata.brokers), sorted(found)))
+        asked = self._ask(admin, sorted(found), settings=rare.min_in_sync is None) if found else None
+        if rare.controller is None:
+            rare.controller = _controller(open_brokers, notes)
         commits = {} if asked is None else self._commits(sorted(found), asked.until_s, notes)
-        group = self._group_now(open_brokers, notes)
-        ends, min_in_sync = ({}, None) if asked is None else asked.told(notes)
+        if rare.group is None:
+            rare.group = self._group_now(open_brokers, notes)
+        ends, told = ({}, None) if asked is None else asked.told(notes)
+        rare.min_in_sync = told or rare.min_in_sync
         committed = {number: commit.offset for number, commit in commits.items()}
         partitions = tuple(
             PartitionStatus(
@@ -141,19 +151,19 @@ class KafkaReader:
         )
         return KafkaStatus(
             tuple(sorted(metadata.brokers)),
-            controller,
+            rare.controller,
             self._topic,
             known,
-            min_in_sync or self._settings.kafka_min_insync_replicas,
+            rare.min_in_sync or self._settings.kafka_min_insync_replicas,
             partitions,
             self._group,
             tuple(notes),
-            group.state,
-            group.members,
+            rare.group.state if rare.group is not None else "",
+            rare.group.members if rare.group is not None else (),
         )
 
-    def _ask(self, admin: AdminClient, numbers: list[int]) -> _Asked:
-        """Sends the questions about offsets and settings, at once."""
+    def _ask(self, admin: AdminClient, numbers: list[int], *, settings: bool) -> _Asked:
+        """Sends the questions about offsets and, where wanted, settings, at once."""
         latest = {
             TopicPartition(self._topic, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # theirs
             for number in numbers
@@ -162,7 +172,7 @@ class KafkaReader:
         return _Asked(
             time.monotonic() + ANSWER_TIMEOUT_S,
             admin.list_offsets(latest, request_timeout=ANSWER_TIMEOUT_S),
-            admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[resource],
+            admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[resource] if settings else None,
         )
 
     def _commits(self, numbers: list[int], until_s: float, notes: list[str]) -> dict[int, _Commit]:
@@ -174,7 +184,7 @@ class KafkaReader:
             return {}
         return {each.partition: _commit(each) for each in told}
 
-    def _group_now(self, brokers: list[tuple[str, int]], notes: list[str]) -> Group:
+    def _group_now(self, brokers: list[tuple[str, int]], notes: list[str]) -> Group | None:
         """Failure policy: open, as for the others. A coordinator that tells nothing is looked for anew."""
         try:
             if self._coordinator is None:
@@ -183,7 +193,7 @@ class KafkaReader:
         except SourceError as error:
             self._coordinator = None
             notes.append(f"the group's members: {error}")
-            return Group("", ())
+            return None
 
     def _client(self) -> AdminClient:
         if self._admin is None:
@@ -198,7 +208,7 @@ class _Asked:
 
     until_s: float
     ends: Mapping[TopicPartition, Future[Any]]
-    config: Future[Any]
+    config: Future[Any] | None
 
     def told(self, notes: list[str]) -> tuple[dict[int, int], int | None]:
         """End offsets and min.insync.replicas."""
@@ -207,8 +217,32 @@ class _Asked:
             told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
             if told is not None:
                 ends[partition.partition] = told.offset
-        told = _result(self.config, self.until_s, "the topic's settings", notes)
+        told = None
+        if self.config is not None:
+            told = _result(self.config, self.until_s, "the topic's settings", notes)
         return ends, None if told is None else int(told["min.insync.replicas"].value)
+
+
+class _Rare:
+    """What seldom changes, and takes a connection or a broker's time to ask for.
+
+    What nobody could tell is asked for at each look.
+    """
+
+    def __init__(self, kept_s: float) -> None:
+        self._kept_s = kept_s
+        self.controller: int | None = None
+        self.group: Group | None = None
+        self.min_in_sync: int | None = None
+        self._seen: Any = None
+        self._until_s = 0.0
+
+    def forget_where_changed(self, seen: Any) -> None:
+        """Forgets what is too old, and all of it where `seen`, the brokers and partitions, is other than before."""
+        now_s = time.monotonic()
+        if seen != self._seen or now_s >= self._until_s:
+            self.controller = self.group = self.min_in_sync = None
+            self._seen, self._until_s = seen, now_s + self._kept_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ import orjson
 from control_room.tracking.evidence.ledger_pages import LedgerSource
 
 KEPT_LINES: Final = 200
-MAX_LINES: Final = 2_000
-"""Read per look at most; what came in between is counted, not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class LedgerView:
 
 
 class LedgerTail:
-    """Reads on from where the last look ended."""
+    """Reads on from where the last look ended; of what came since, no more than is kept."""
 
     def __init__(self, merchant_url: str) -> None:
         self._source = LedgerSource(merchant_url)
@@ -47,12 +45,14 @@ class LedgerTail:
 
     def read(self) -> LedgerView:
         """The end now. Raises SourceError where the merchant does not answer."""
-        total = self._source.position()
-        if not 0 <= self._next <= total:
+        if self._next < 0:
+            self._next = max(0, self._source.position() - KEPT_LINES)
+        page = self._source.page(self._next, KEPT_LINES)
+        if page.total_lines < self._next:  # another ledger
             self._lines.clear()
-            self._next = max(0, total - KEPT_LINES)
-        self._next = max(self._next, total - MAX_LINES)
-        page = self._source.page(self._next, MAX_LINES)
+        if page.next_line != page.total_lines:
+            page = self._source.page(max(0, page.total_lines - KEPT_LINES), KEPT_LINES)
+            self._lines.clear()
         self._lines.extend(line for raw in page.lines if (line := _parsed(raw)) is not None)
         self._next = page.next_line
         return LedgerView(page.total_lines, tuple(self._lines))

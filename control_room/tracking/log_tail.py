@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from control_room.stack.runtime import MEMBERS, Runtime
+from control_room.tracking.allowance import give_way
 from control_room.tracking.member_logs import LogLine, follow, merged, newest
 
 KEPT_LINES: Final = 20_000
@@ -64,6 +65,7 @@ class LogTail:
         threading.Thread(target=self._run, args=(lines,), name="follow-logs", daemon=True).start()
 
     def _run(self, lines: Iterator[LogLine]) -> None:
+        give_way()
         for line in lines:
             self._keep(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 import orjson
 
 _POLL_S = 0.2
+_POLL_CALM_S = 0.5
+_CALM_LOOKS = 10
+"""After so many looks that found nothing the files are looked at less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +84,16 @@ def follow(
 
 
 def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[LogLine]:
+    calm = 0
     while not stop():
         quiet = True
         for member, tail in tails.items():
             for raw in tail.new_lines():
                 quiet = False
                 yield parse(member, raw)
+        calm = calm + 1 if quiet else 0
         if quiet:
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S if calm < _CALM_LOOKS else _POLL_CALM_S)
 
 
 class _Tail:
@@ -104,8 +110,11 @@ class _Tail:
 
     def new_lines(self) -> list[str]:
         try:
+            stat = self._path.stat()
+            if (stat.st_ino, stat.st_size) == (self._inode, self._offset):
+                return []  # most looks at most files: not opened for it
             with self._path.open("rb") as file:
-                stat = self._path.stat()
+                stat = os.fstat(file.fileno())
                 if stat.st_ino != self._inode or stat.st_size < self._offset:
                     self._inode, self._offset, self._rest = stat.st_ino, 0, b""
                 file.seek(self._offset)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from control_room.stack.runtime import MemberStatus, Runtime
@@ -21,6 +22,15 @@ class MemberView:
     """Of one core, between the last two looks; None where there was only one of this process."""
     history: tuple[float, ...] = ()
     """Earlier shares, oldest first."""
+
+
+def unchanged(before: Sequence[MemberView], now: Sequence[MemberView]) -> bool:
+    """Whether they tell the same, but for what the members cost."""
+    return [_without_costs(each) for each in before] == [_without_costs(each) for each in now]
+
+
+def _without_costs(member: MemberView) -> MemberStatus:
+    return replace(member.status, cpu_s=0.0, memory_bytes=0)
 
 
 class MemberReader:

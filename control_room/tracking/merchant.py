@@ -20,3 +20,12 @@ def read_answers(merchant_url: str) -> dict[str, Any]:
     if not isinstance(counts, dict) or since is None:
         raise SourceError("does not tell what it answered")
     return {"since": since, "counts": counts}
+
+
+def read_state(merchant_url: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """How it behaves, and how many deliveries got which answer, in one question. Raises SourceError."""
+    state = fetch_json(f"{merchant_url}/admin/state")
+    behaviour, answers = state.get("behaviour"), state.get("answers")
+    if not isinstance(behaviour, dict) or not isinstance(answers, dict):
+        raise SourceError("does not tell how it behaves, or what it answered")
+    return behaviour, answers

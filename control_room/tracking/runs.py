@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,8 @@ from control_room.tracking.evidence import RunFollower
 from control_room.verify.files import JUNIT, MANIFEST, RUN, VERDICT
 
 LISTED: Final = 200
+_SETTLED_NS: Final = 1_000_000_000
+"""A folder that changed more recently is read again: its time may be too coarse to tell two changes apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +59,52 @@ class RunStanding:
 
 
 class RunsReader:
-    """Lists runs; a folder is read again only when its verdict has changed."""
+    """Lists runs; a folder is read again only when a file was put into it or replaced.
+
+    Verdict, manifest and reports are each written whole and then put in their place, which changes the folder's time;
+    what grows in place, the logs, changes nothing that is listed.
+    """
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
-        self._known: dict[Path, tuple[tuple[int, ...], RunSummary]] = {}
+        self._known: dict[str, _Known] = {}
 
     def read(self) -> tuple[RunSummary, ...]:
         """The newest LISTED runs, newest first."""
-        found = sorted((path.parent for path in self._runs_dir.glob(f"*/{RUN}")), key=_began_s, reverse=True)[:LISTED]
-        for path in found:
-            marks = tuple(_changed_ns(path / name) for name in (VERDICT, MANIFEST, JUNIT))
-            if path not in self._known or self._known[path][0] != marks:
-                self._known[path] = (marks, summary_of(path))
-        return tuple(self._known[path][1] for path in found)
+        now_ns = time.time_ns()
+        known = {}
+        for name, changed_ns in _folders(self._runs_dir):
+            before = self._known.get(name)
+            same = before is not None and before.changed_ns == changed_ns < now_ns - _SETTLED_NS
+            known[name] = before if before is not None and same else _Known(changed_ns, _began_s(self._runs_dir / name))
+        self._known = known
+        begun = sorted((each for each in known.items() if each[1].began_s), key=lambda each: each[1].began_s)
+        return tuple(each.summary(self._runs_dir / name) for name, each in begun[: -LISTED - 1 : -1])
+
+
+@dataclass(slots=True)
+class _Known:
+    """A folder as it was read."""
+
+    changed_ns: int
+    began_s: float
+    """0 where it is no run."""
+    told: RunSummary | None = None
+
+    def summary(self, path: Path) -> RunSummary:
+        """Read when it is first asked for."""
+        if self.told is None:
+            self.told = summary_of(path)
+        return self.told
+
+
+def _folders(parent: Path) -> Iterator[tuple[str, int]]:
+    """The folders in `parent` and when their content changed, in nanoseconds; none where there is no such folder."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(parent) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                if entry.is_dir():
+                    yield entry.name, entry.stat().st_mtime_ns
 
 
 class RunReader:
@@ -158,10 +194,3 @@ def _began_s(path: Path) -> float:
         return (path / RUN).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _changed_ns(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0

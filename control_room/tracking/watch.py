@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from control_room.stack.runtime import Endpoints, Runtime
-from control_room.tracking.collector import Collector
+from control_room.tracking.allowance import Allowance
+from control_room.tracking.collector import STALE_AFTER_S, Collector
 from control_room.tracking.counts import CountsReader
 from control_room.tracking.faults_view import FaultReader
 from control_room.tracking.http_source import fetch_json
@@ -23,9 +24,8 @@ from control_room.tracking.kafka_view import KafkaReader
 from control_room.tracking.ledger_tail import LedgerTail
 from control_room.tracking.listing import Query
 from control_room.tracking.log_tail import LogTail
-from control_room.tracking.members import MemberReader
-from control_room.tracking.merchant import read_answers, read_behaviour
-from control_room.tracking.parts import SourceError
+from control_room.tracking.members import MemberReader, unchanged
+from control_room.tracking.merchant import read_state
 from control_room.tracking.pipeline import OutboxReader
 from control_room.tracking.runs import RunReader, RunsReader
 from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 MIN_INTERVAL_S: Final = 0.25
 """Between two snapshots."""
 PACE_SECONDS: Final = 60
+_SAME_LOOK_S: Final = 0.05
+"""Two ages of one look differ by what it takes to ask for them."""
+RARE_S: Final = 3.0
+"""How old what seldom changes in Kafka may be, while no broker comes or goes."""
+WAKING: Final = frozenset({"stack", "transactions", "run", "runs", "faults"})
+"""Parts that are cheap to look at: where one of them says something new, all that were calm are asked at once."""
+NOTICED_S: Final = 1.0
+"""How late these notice it at most."""
 STATUS_PARTS: Final = ("stack", "members", "kafka", "outbox", "dispatcher", "merchant", "links")
 """What the verb `status` asks for."""
 
@@ -93,6 +101,7 @@ class Watch:
         self._run_dir = run_dir
         self._query = Query()
         self._logs = LogTail(runtime)
+        self._allowance = Allowance()
         self._feed = PerStack(runtime, self._make_feed)
         collectors = self._collectors(runtime, state_dir, lasting)
         self._collectors_by_name = {each.name: each for each in collectors if parts is None or each.name in parts}
@@ -102,18 +111,21 @@ class Watch:
         self._lock = threading.Lock()
 
     def _collectors(self, runtime: Runtime, state_dir: Path, lasting: Callable[[str], bool]) -> list[Collector[Any]]:
-        kafka = PerStack(runtime, KafkaReader)
+        kafka = PerStack(runtime, lambda ends: KafkaReader(ends, rare_s=RARE_S))
         outbox = PerStack(runtime, lambda ends: OutboxReader(ends.postgres_conninfo))
         counts = PerStack(runtime, lambda ends: CountsReader(ends.postgres_conninfo))
         ledger = PerStack(runtime, lambda ends: LedgerTail(ends.merchant_url))
         run = PerStack(runtime, lambda ends: RunReader(state_dir / "runs", ends, self._run_dir))
 
-        def collector(name: str, read: Callable[[], Any], every_s: float) -> Collector[Any]:
-            return Collector(name, read, max(every_s, self._least_every_s))
+        def collector(name: str, read: Callable[[], Any], every_s: float, **options: Any) -> Collector[Any]:
+            if name in WAKING:
+                options |= {"most_s": NOTICED_S, "woke": self._stir}
+            every_s = max(every_s, self._least_every_s)
+            return Collector(name, read, every_s, allowance=self._allowance, **options)
 
         return [
             collector("stack", runtime.endpoints, 0.5),
-            collector("members", MemberReader(runtime).read, 2.0),
+            collector("members", MemberReader(runtime).read, 2.0, alike=unchanged),
             collector("kafka", lambda: kafka.now().read(), 1.0),
             collector("outbox", lambda: outbox.now().read(), 1.0),
             collector("links", lambda: _links(runtime), 1.0),
@@ -145,6 +157,10 @@ class Watch:
         self._logs.stop()
         for collector in self._collectors_by_name.values():
             collector.stop()
+
+    def _stir(self) -> None:
+        for collector in self._collectors_by_name.values():
+            collector.stir()
 
     def hurry(self, *names: str) -> None:
         """Has these parts (all where none is named) read again at once."""
@@ -181,19 +197,15 @@ def _links(runtime: Runtime) -> dict[str, Any]:
 
 
 def _merchant(url: str) -> MerchantView:
-    """Failure policy: open. Without its counts the behaviour is told all the same."""
-    behaviour = read_behaviour(url)
-    try:
-        return MerchantView(behaviour, read_answers(url)["counts"])
-    except SourceError:
-        return MerchantView(behaviour, {})
+    return MerchantView(*read_state(url))
 
 
 class _PaceKeeper:
     """Turns counters into figures per second."""
 
     def __init__(self) -> None:
-        self._before: dict[str, tuple[float, float]] = {}
+        self._before: dict[str, tuple[float, float, float]] = {}
+        """Of each counter: its value, when that was read, and the rate until then."""
         self._kept = {name: deque[float](maxlen=PACE_SECONDS) for name in Pace.__dataclass_fields__}
         self._next_s = 0.0
         self._pace = Pace()
@@ -203,28 +215,35 @@ class _PaceKeeper:
         if now_s < self._next_s:
             return self._pace
         self._next_s = now_s + 1.0
-        for name, count in _counters(snapshot).items():
-            before = self._before.get(name)
+        for name, (count, age_s) in _counters(snapshot).items():
             if count is None:
                 continue
-            self._before[name] = (count, now_s)
-            rate = 0.0 if before is None else max(0.0, count - before[0]) / (now_s - before[1])
-            self._kept[name].append(rate)
+            read_at_s = now_s - age_s
+            before = self._before.get(name, (count, read_at_s, 0.0))
+            between_s = read_at_s - before[1]
+            if between_s > _SAME_LOOK_S:
+                before = count, read_at_s, max(0.0, count - before[0]) / between_s
+            elif age_s > STALE_AFTER_S:
+                before = count, before[1], 0.0
+            self._before[name] = before
+            self._kept[name].append(before[2])
         self._pace = Pace(**{name: tuple(kept) for name, kept in self._kept.items()})
         return self._pace
 
 
-def _counters(snapshot: Snapshot) -> dict[str, float | None]:
+def _counters(snapshot: Snapshot) -> dict[str, tuple[float | None, float]]:
+    """Each counter, and how old it is."""
     kafka, merchant = snapshot.kafka.value, snapshot.merchant.value
     listing, standing = snapshot.transactions.value, snapshot.run.value
     sent = standing.arithmetic if standing is not None else None  # a record is made without the list
     partitions = kafka.partitions if kafka is not None else ()
     answers = dict(merchant.answers) if merchant is not None else {}
     taken = sum(count for answer, count in answers.items() if answer.startswith("2"))
+    source = snapshot.transactions if listing is not None else snapshot.run
     return {
-        "accepted": listing.seen if listing is not None else None if sent is None else sent.accepted,
-        "produced": sum(each.end_offset or 0 for each in partitions) if partitions else None,
-        "consumed": sum(each.committed or 0 for each in partitions) if partitions else None,
-        "delivered": None if merchant is None else taken,
-        "failed": None if merchant is None else sum(answers.values()) - taken,
+        "accepted": (listing.seen if listing is not None else None if sent is None else sent.accepted, source.age_s),
+        "produced": (sum(each.end_offset or 0 for each in partitions) if partitions else None, snapshot.kafka.age_s),
+        "consumed": (sum(each.committed or 0 for each in partitions) if partitions else None, snapshot.kafka.age_s),
+        "delivered": (None if merchant is None else taken, snapshot.merchant.age_s),
+        "failed": (None if merchant is None else sum(answers.values()) - taken, snapshot.merchant.age_s),
     }

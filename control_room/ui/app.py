@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -16,20 +17,14 @@ from textual.widgets import ContentSwitcher, Static
 from control_room.tracking.assurance import assure
 from control_room.tracking.listing import Query
 from control_room.tracking.snapshot import Snapshot
-from control_room.ui.commands import TABLE, Command, command_for, commands_of, hint
+from control_room.ui.commands import TABLE, VIEWS, Command, command_for, commands_of, hint
 from control_room.ui.deeds import Deeds
 from control_room.ui.jobs import Job, Jobs, Then, Work
 from control_room.ui.memory import Memory, Remembered
 from control_room.ui.themes import CONTRAST
 from control_room.ui.tour import Tour
 from control_room.ui.views.base import View
-from control_room.ui.views.chaos import ChaosView
-from control_room.ui.views.kafka import KafkaView
-from control_room.ui.views.logs import LogsView
-from control_room.ui.views.replay import ReplayView
-from control_room.ui.views.reports import ReportsView
-from control_room.ui.views.stack import StackView
-from control_room.ui.views.transactions import TransactionsView
+from control_room.ui.views.load import load_view
 from control_room.ui.widget_commands import WIDGETS, widget_keys
 from control_room.ui.widgets.activity import ActivityPane, entries
 from control_room.ui.widgets.chrome import KeyLine, TabLine, TitleLine, VerdictLine
@@ -39,10 +34,14 @@ from control_room.ui.widgets.tour_line import TourLine
 
 if TYPE_CHECKING:
     from control_room.ui.desk import Desk
+    from control_room.ui.views.logs import LogsView
+    from control_room.ui.views.transactions import TransactionsView
 
 TICK_S: Final = 0.25
 AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
+DRAWING_OF_CORE: Final = 0.03
+"""What drawing of itself may take of a core; keys are answered whatever it takes."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
 WIDE: Final = 150
@@ -145,7 +144,11 @@ class ControlRoom(Deeds, App[int]):
         self.snapshot = Snapshot()
         self._told: Any = None
         self._due_s = 0.0
+        self._drawn_at_s = self._used_s = 0.0
         self._left = False
+        self.complete = False
+        """Whether every view is there; until then what is to be done with them waits."""
+        self._waiting: list[Callable[[], object]] = []
         for key in dict.fromkeys(key for each in self.table if each.view not in WIDGETS for key in each.keys):
             self.bind(key, f"press('{key}')", show=False)
 
@@ -159,13 +162,7 @@ class ControlRoom(Deeds, App[int]):
                 yield Side(id="side")
                 with Vertical(id="main"):
                     with ContentSwitcher(initial=self.view_name, id="views"):
-                        yield StackView()
-                        yield TransactionsView()
-                        yield KafkaView()
-                        yield ChaosView()
-                        yield ReplayView()
-                        yield ReportsView()
-                        yield LogsView()
+                        yield load_view(self.view_name)()
                     yield LogPane(id="log-pane")
                     yield ActivityPane(id="activity")
             yield TourLine(id="tour")
@@ -192,8 +189,6 @@ class ControlRoom(Deeds, App[int]):
     def on_mount(self) -> None:
         """Begins to draw."""
         self.set_keymap(widget_keys(self.table))
-        self.query_one(TransactionsView).recall(self._remembered.query)
-        self.query_one(LogsView).recall(self._remembered.log_level, self._remembered.log_members)
         for sentence in self._problems:
             self.jobs.note("settings", sentence)
             self.problem(sentence)
@@ -202,6 +197,41 @@ class ControlRoom(Deeds, App[int]):
         self.set_interval(TICK_S, self.tick)
         if self._painted is not None:
             self.call_after_refresh(self._painted)
+        self.call_after_refresh(lambda: self.run_worker(self._mount_rest(), name="views"))
+
+    async def _mount_rest(self) -> None:
+        """The views that are not seen, loaded in a thread: the screen goes on. Then what had to wait for them."""
+        shown = self.view_name
+        for name in VIEWS:
+            if name != shown:
+                view = (await asyncio.to_thread(load_view, name))()
+                view.display = False
+                for views in self.query("#views"):
+                    await views.mount(view)
+        if not self.is_running or not self.query("#logs"):
+            return  # leaving already
+        transactions, logs = self._two_views()
+        transactions.recall(self._remembered.query)
+        logs.recall(self._remembered.log_level, self._remembered.log_members)
+        self.complete = True
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each()
+        self.draw()
+
+    def _two_views(self) -> tuple[TransactionsView, LogsView]:
+        from control_room.ui.views.logs import LogsView  # loaded by now
+        from control_room.ui.views.transactions import TransactionsView
+
+        base = self.screen_stack[0]
+        return base.query_one(TransactionsView), base.query_one(LogsView)
+
+    def when_complete(self, deed: Callable[[], object]) -> None:
+        """Calls `deed`: at once, or in a moment where views are still being mounted. What was pressed is not lost."""
+        if self.complete:
+            deed()
+        else:
+            self._waiting.append(deed)
 
     @cached_property
     def desk(self) -> Desk:
@@ -228,20 +258,26 @@ class ControlRoom(Deeds, App[int]):
             self.snapshot = self.source.snapshot()
             if self.tour is not None:
                 self.tour.look(self.snapshot)
-        self.remember()
         told = (self.snapshot.told(), [(job.state, job.progress, job.lines, job.error) for job in self.jobs.all])
-        if told != self._told or time.monotonic() >= self._due_s:
-            self._told, self._due_s = told, time.monotonic() + AGES_S
+        now_s = time.monotonic()
+        if now_s >= (self._due_s if told == self._told else self._rested_s()):
+            self._told, self._due_s = told, now_s + AGES_S
+            self._drawn_at_s, self._used_s = now_s, time.thread_time()
+            self.remember()
             self.draw()
+
+    def _rested_s(self) -> float:
+        """From when on it may be drawn again: under load less often, for the pipeline needs the processor."""
+        used_s = time.thread_time() - self._used_s  # with what Textual rendered since
+        return self._drawn_at_s + min(AGES_S, used_s / DRAWING_OF_CORE)
 
     def remember(self) -> None:
         """Has written down how the app is now, where that has changed."""
-        if self._memory is None:
+        if self._memory is None or not self.complete:
             return
-        base = self.screen_stack[0]
-        for view, logs in zip(base.query(TransactionsView), base.query(LogsView), strict=False):
-            query = view.query_now
-            self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter), *logs.chosen))
+        transactions, logs = self._two_views()
+        query = transactions.query_now
+        self._memory.keep(Remembered(self.view_name, query.order.value, str(query.filter), *logs.chosen))
         if self._memory.error:
             self.jobs.note("remembered view", self._memory.error)
             self._memory = None  # once is enough
@@ -288,8 +324,10 @@ class ControlRoom(Deeds, App[int]):
 
     def _draw_logs(self, pane: LogPane) -> None:
         """What the view Logs shows, its newest lines, where there is room for them (app.tcss)."""
+        if not self.complete:
+            return
         if self.view_name == "transactions" and self.size.width >= WIDE and self.size.height >= VERY_HIGH:
-            logs, part = self.screen_stack[0].query_one(LogsView), self.snapshot.logs
+            logs, part = self._two_views()[1], self.snapshot.logs
             pane.border_title = logs.words.replace("[", "(")
             pane.border_subtitle = self.hint("{view_logs} all of them")
             pane.empty = part.error or "no line fits"
@@ -302,10 +340,13 @@ class ControlRoom(Deeds, App[int]):
             self.do(command)
 
     def do(self, command: Command) -> None:
-        """Does a command.
+        """Does a command; leaving waits for no view.
 
         Failure policy: open. What goes wrong is shown, and the control room goes on.
         """
+        if not self.complete and command.id != "quit":
+            self.when_complete(partial(self.do, command))
+            return
         if why := self.refusal(command):
             self.notify(why, severity="warning", markup=False)
             return
@@ -334,7 +375,7 @@ class ControlRoom(Deeds, App[int]):
 
     def on_tab_line_chosen(self, event: TabLine.Chosen) -> None:
         """A click on a tab."""
-        self.show_view(event.view)
+        self.when_complete(partial(self.show_view, event.view))
 
     def on_key_line_pressed(self, event: KeyLine.Pressed) -> None:
         """A click on a key."""

@@ -86,7 +86,7 @@ class RecordRoom(ControlRoom):
             self.opened.go(self.opened.moment_s + self.speed * (now_s - self._played_at_s))
             self.playing = self.opened.moment_s < self.opened.span_s[1]
         self._played_at_s = now_s
-        if self.opened.ready and self.opened.settings is not None:
+        if self.complete and self.opened.ready and self.opened.settings is not None:
             self.query_one(ReplayView).options = self.opened.settings
         if self.opened.note and not self._noted:
             self._noted = True
@@ -105,7 +105,8 @@ class RecordRoom(ControlRoom):
         """To a moment (Unix)."""
         self.opened.go(moment_s)
         self.snapshot = self.opened.snapshot()
-        self.query_one(TransactionsView).read_story_again()
+        for view in self.query(TransactionsView):
+            view.read_story_again()
 
     def on_slider_moved(self, event: Slider.Moved) -> None:
         """A click on the slider."""

@@ -19,6 +19,7 @@ from control_room.verify.crosscheck import CrossCheck, agreement, disagreements,
 from control_room.verify.deliveries import Deliveries
 from control_room.verify.faults import ENDING, Fault, read_faults
 from control_room.verify.files import DECISIVE, DRAIN, FAULTS, FORMAT, LEDGER, OPERATIONS, REQUIRED, RUN
+from control_room.verify.history import Histories
 from control_room.verify.ledger import LedgerWindow, read_ledger, read_outside
 from control_room.verify.manifest import EvidenceError, Manifest, broken_seals, read_manifest
 from control_room.verify.operations import OperationLog, read_operations
@@ -86,7 +87,7 @@ def _judge(run_dir: Path, manifest: Manifest, blank: Verdict, doubts: _Doubts) -
     stores = read_stores(run_dir)
     circumstances = Circumstances(read_outside(run_dir), stores, drain, log.ended)
     crosscheck = _crosscheck(run_dir, doubts)
-    asked = _redeliveries(run_dir, doubts).by_id
+    asked = _redeliveries(run_dir, log.histories, doubts).by_id
     deliveries = Deliveries(log.histories, window.strangers, circumstances, faults, crosscheck, asked=asked)
     _doubt_the_log(log, manifest.run, doubts)
     _doubt_the_ledger(window, drain, faults, doubts)
@@ -126,13 +127,15 @@ def _crosscheck(run_dir: Path, doubts: _Doubts) -> CrossCheck | None:
         return None
 
 
-def _redeliveries(run_dir: Path, doubts: _Doubts) -> Redeliveries:
+def _redeliveries(run_dir: Path, histories: Histories, doubts: _Doubts) -> Redeliveries:
     try:
         found = read_redeliveries(run_dir)
     except EvidenceError as error:
         doubts.unknown.append(f"{error}.")
         return Redeliveries()
     doubts.notes += [found.note] if found.note else []
+    unsent = found.unsent(histories)
+    doubts.broken += [unsent] if unsent else []
     return found
 
 

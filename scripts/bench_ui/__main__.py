@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -43,6 +44,7 @@ def _table(rows: list[Row], *, markdown: bool) -> str:
 
 def main() -> None:
     """Measures and prints."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what was started is ended then too
     parser = argparse.ArgumentParser(prog="bench_ui", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--state", type=Path, default=Path(os.environ.get("BRUCE_STATE", ".bruce")), help="as in `up`")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each row is watched (default: 20)")

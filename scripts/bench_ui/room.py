@@ -38,8 +38,7 @@ class MeasuredRoom(ControlRoom):
     late_s: list[float]
 
     def on_mount(self) -> None:
-        """As the control room, and the probe."""
-        super().on_mount()
+        """The probe, besides what the control room does then: Textual calls the handlers of every class."""
         if self.lags is not None:
             self.late_s = []
             self.run_worker(self._probe(), name="probe")

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from scripts.bench_ui.terminal import Terminal
 _SETTLE_S: Final = 15.0
 """Until what a start costs is over: collectors that looked for the first time, caches."""
 _EVENTS: Final = 5_000
+_WARM_UP: Final = 500
 _ORDER: Final = (False, True, True, False)
 """Without, with, with, without: a machine that grows slower meanwhile favours neither."""
 _BENCH_S: Final = 600.0
@@ -71,27 +73,46 @@ def _flowing(state: Path, seconds: float, say: Say) -> Row:
 
 def _taken(state: Path, say: Say) -> Row:
     """Of the closed loop's deliveries a second, with and without the control room beside it."""
-    found: dict[bool, list[float]] = {True: [], False: []}
+    found: dict[bool, list[_Loop]] = {True: [], False: []}
     for watched in _ORDER:
         if watched:
             with own_home() as environ, Terminal(_room(state), environ) as terminal:
                 terminal.press("2")
                 time.sleep(_SETTLE_S)
-                found[watched].append(_delivered_per_s(state))
+                found[watched].append(_loop(state, terminal))
         else:
-            found[watched].append(_delivered_per_s(state))
-        say(f"{'watched' if watched else 'alone'}: {found[watched][-1]:.0f}/s")
-    alone, beside = statistics.mean(found[False]), statistics.mean(found[True])
-    note = f"{alone:.0f}/s alone, {beside:.0f}/s watched; two runs each of {_EVENTS:,}"
+            found[watched].append(_loop(state, None))
+        last = found[watched][-1]
+        say(f"{'watched' if watched else 'alone'}: {last.delivered_per_s:.0f}/s, {last.cpu_ms:.2f} ms of CPU an event")
+    alone, beside = (statistics.mean(each.delivered_per_s for each in found[watched]) for watched in (False, True))
+    cpu_alone, cpu_beside = (statistics.mean(each.cpu_ms for each in found[watched]) for watched in (False, True))
+    note = f"{alone:.0f}/s alone, {beside:.0f}/s watched; two runs each of {_EVENTS:,}; by the CPU of an event "
+    note += (
+        f"({cpu_alone:.2f} ms alone, {cpu_beside:.2f} ms with all that watching costs) {1 - cpu_alone / cpu_beside:.1%}"
+    )
     return Row("taken from the pipeline's throughput", 100 * max(0.0, 1 - beside / alone), 5.0, "%", note)
 
 
-def _delivered_per_s(state: Path) -> float:
-    command = [_program(), "bench", "--state", str(state), "--events", str(_EVENTS), "--warm-up", "500", "--json"]
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """A closed loop."""
+
+    delivered_per_s: float
+    cpu_ms: float
+    """Of an event: of the stack, the client and, where there is one, the control room."""
+
+
+def _loop(state: Path, room: Terminal | None) -> _Loop:
+    began_s = room.cpu_s() if room is not None else 0.0
+    command = [_program(), "bench", "--state", str(state), "--events", str(_EVENTS), "--warm-up", str(_WARM_UP)]
+    command += ["--json"]
     done = subprocess.run(command, capture_output=True, check=False, timeout=_BENCH_S)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
-    return float(json.loads(done.stdout)["delivered_per_s"])
+    told = json.loads(done.stdout)
+    cpu_ms = told["cpu_s_per_1000_events"]["total"] + told["client_cpu_s_per_1000_events"]
+    watching_ms = 0.0 if room is None else 1000 * (room.cpu_s() - began_s) / (_EVENTS + _WARM_UP)
+    return _Loop(float(told["delivered_per_s"]), cpu_ms + watching_ms)
 
 
 def _program() -> str:

@@ -94,6 +94,26 @@ def test_a_pipeline_with_this_bug_never_ends_green(tmp_path, bug):
     assert verdict["classes"][bug.caught_by] > 0, verdict["classes"]
 
 
+def test_a_redelivery_that_is_recorded_and_never_sent_turns_a_proven_verdict(tmp_path):
+    environ = {**QUICK, "FAILURE_RATE": "0", "PYTHONPATH": str(ROOT)}
+    bruce = Bruce(tmp_path / "state", COMMAND, tmp_path, **environ)
+    try:
+        bruce.run("up", f"--replace=dispatcher={command('dispatcher_forgets_redeliveries')}")
+        bruce.run("replay", "--max", "30", "--ids", "fresh")
+        (run,) = (bruce.state / "runs").iterdir()
+        assert bruce.json("verify", str(run))["verdict"] == "proven"
+        sent = [json.loads(line) for line in (run / "operations.jsonl").read_text().splitlines()]
+        ids = [line["id"] for line in sent if line["k"] == "invoke"][:3]
+        bruce.run("redeliver", *ids, "--yes")
+        wait_for(lambda: all("arrived" in bruce.run("event", one).stdout for one in ids), 60, "what Postgres says")
+        verified = bruce.run("verify", str(run), "--json", expect=LOST)
+    finally:
+        bruce.run("down", "--volumes")
+    verdict = json.loads(verified.stdout)
+    assert verdict["verdict"] == "invalid"
+    assert any("3 redeliveries are recorded as delivered" in reason for reason in verdict["reasons"]), verdict
+
+
 def test_a_pipeline_that_is_only_slower_ends_green(tmp_path):
     """What tells a bug from a difference: the other half of a checker's worth."""
     environ = {**QUICK, "PYTHONPATH": str(ROOT), "OUTBOX_GRACE_SEC": "0"}

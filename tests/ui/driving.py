@@ -146,7 +146,7 @@ async def driving(snapshot=HEALTHY, size=(80, 24), desk=None, **options):
     source, desk = Source(snapshot), desk or FakeDesk()
     app = ControlRoom(source, lambda: desk, **options)
     async with app.run_test(size=size, notifications=True) as pilot:
-        await wait_for(pilot, lambda: app.is_running and app.snapshot is source.now)
+        await wait_for(pilot, lambda: app.is_running and app.complete and app.snapshot is source.now, 60)
         yield pilot, app, source, desk
 
 

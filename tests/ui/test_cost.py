@@ -37,6 +37,30 @@ async def test_a_list_draws_only_the_lines_that_say_something_else(monkeypatch):
         assert drawn == [4]
 
 
+async def test_a_list_that_grows_lays_out_nothing_and_can_be_scrolled_to_its_end(monkeypatch):
+    rows = tuple(transaction(number) for number in range(60))
+    more = (*rows, *(transaction(number) for number in range(60, 90)))
+    async with driving(showing(Listing(Query(), rows))) as (pilot, app, source, _):
+        await pilot.press("2")
+        found = app.query_one("#transactions-list", LineList)
+        await wait_for(pilot, lambda: found.show_vertical_scrollbar and found.virtual_size.width == found.size.width)
+        laid_out = []
+        monkeypatch.setattr(found, "refresh", lambda *regions, layout=False, **_: laid_out.append(layout))
+        found.show(more)
+        assert True not in laid_out
+        monkeypatch.undo()
+        assert found.vertical_scrollbar.window_virtual_size == 91
+        source.now = showing(Listing(Query(), more))
+        await wait_for(pilot, lambda: found.rows is more)
+        await pilot.press("G")
+        await wait_for(pilot, lambda: "00000059" in screen_text(app))
+
+
+async def test_nothing_that_is_hidden_moves_by_itself():
+    async with driving() as (_, app, _, _):
+        assert [each for each in app.query("*") if each.auto_refresh] == []
+
+
 async def test_a_title_that_is_set_again_is_not_drawn_again(monkeypatch):
     async with driving() as (_, app, _, _):
         found = app.query_one("#members", LineList)

@@ -40,7 +40,7 @@ async def opened(tmp_path, size=(80, 24), **kind):
     run.start()
     app = RecordRoom(run)
     async with app.run_test(size=size, notifications=True) as pilot:
-        await wait_for(pilot, lambda: run.ready and listed(app) is not None)
+        await wait_for(pilot, lambda: app.complete and run.ready and listed(app) is not None, 60)
         yield pilot, app, run
 
 

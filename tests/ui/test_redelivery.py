@@ -1,5 +1,6 @@
 """Redelivering from the view Transactions: with a count, a reason and a question; never what is still on its way."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from textual.widgets import Input
 from control_room.tracking.listing import Listing, Query
 from control_room.tracking.parts import Part
 from control_room.ui.dialogs import Ask, Page, Prompt
+from control_room.ui.views import transactions
 from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import SECRET, SIZES, driving, screen_text, wait_for
 from tests.ui.moments import HEALTHY, transaction
@@ -64,6 +66,28 @@ async def test_all_that_the_filter_shows_are_counted_and_what_is_on_its_way_is_l
         text = screen_text(app)
         assert "Redeliver 3 transactions?" in text
         assert "Left alone, for still on the way: 1." in text
+        await pilot.press("right", "enter")
+        await wait_for(pilot, lambda: ("redeliver", IDS, "asked") in desk.calls)
+
+
+async def test_a_long_list_is_gone_through_beside_the_screen_and_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(transactions, "ARRANGED_HERE", 3)
+    gate, looked = threading.Event(), transactions.askable
+
+    def askable(rows, show):
+        gate.wait(10)
+        return looked(rows, show)
+
+    monkeypatch.setattr(transactions, "askable", askable)
+    async with driving(LISTED, view="transactions") as (pilot, app, _, desk):
+        await pilot.press("ctrl+r", "j")
+        assert app.jobs.all[-1].title == "look at 4 transactions"
+        assert app.query_one("#transactions-list", LineList).index == 1, "keys are answered meanwhile"
+        app.jobs.all[-1].cancel()
+        gate.set()
+        await wait_for(pilot, lambda: app.jobs.all[-1].state == "cancelled")
+        await to_the_question(pilot, app, "ctrl+r")
+        assert "Redeliver 3 transactions?" in screen_text(app)
         await pilot.press("right", "enter")
         await wait_for(pilot, lambda: ("redeliver", IDS, "asked") in desk.calls)
 

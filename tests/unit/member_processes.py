@@ -157,6 +157,8 @@ def _handler(merchant):
                 asked = {key: int(value[0]) for key, value in parse_qs(url.query).items()}
                 lines = merchant.ledger[asked["from"] : asked["from"] + asked["limit"]]
                 self._reply(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            elif url.path == "/admin/state":
+                self._reply(json.dumps({"behaviour": merchant.behaviour, "answers": {}, "started_at": 1.0}).encode())
             else:
                 self._reply(json.dumps(merchant.behaviour).encode())
 

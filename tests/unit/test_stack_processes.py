@@ -116,6 +116,9 @@ def test_memory_is_asked_for_again_and_again_but_not_of_the_kernel(family, monke
     monkeypatch.setattr(processes, "memory", lambda process: pytest.fail(f"the kernel is asked again for {process}"))
     assert processes.usage(process, memories=memories).memory_bytes == once
     monkeypatch.setattr(processes, "MEMORY_EVERY_S", 0.0)
+    monkeypatch.setattr(processes, "SAME_BYTES", 1 << 40)
+    assert processes.usage(process, memories=memories).memory_bytes == once, "as much is resident as was"
+    monkeypatch.setattr(processes, "SAME_BYTES", 0)
     monkeypatch.setattr(processes, "memory", lambda process: 7)
     assert processes.usage(process, memories=memories).memory_bytes % 7 == 0
 

@@ -1,15 +1,21 @@
 """Each collector owns its source: one that hangs or dies goes stale with its age, and costs nothing but its figures."""
 
+import os
+import shutil
 import threading
 import time
 
 import pytest
 
-from control_room.tracking.collector import CALM_LOOKS, Collector
+from control_room.tracking.allowance import ALL_OF_CORE, LONGEST_REST_S, Allowance
+from control_room.tracking.collector import CALM_S, MOST_S, Collector
 from control_room.tracking.faults_view import FaultReader
+from control_room.tracking.ledger_tail import KEPT_LINES, LedgerTail
 from control_room.tracking.parts import SourceError
+from control_room.tracking.runs import RunsReader
 from control_room.tracking.watch import MIN_INTERVAL_S, Watch
 from services.common.chain import ChainWriter
+from tests.unit.ledger_server import Ledger, serving
 from tests.unit.member_processes import MerchantDouble, ProcessRuntime, wait_until
 
 
@@ -43,20 +49,56 @@ def test_a_source_that_dies_goes_stale_and_not_blank_and_comes_back():
     assert (collector.part().value, collector.part().error, collector.part().age_s) == (8, "", 0.0)
 
 
-def test_a_source_that_says_the_same_is_asked_half_as_often_until_it_says_something_else():
-    said, asked = [7], []
-
-    def read():
-        asked.append(said[0])
-        return said[0]
-
-    collector = Collector("kafka", read, 0.02)
-    collector.start()
-    wait_until(lambda: len(asked) > 4 * CALM_LOOKS)
-    assert collector.every_s == 0.04
+def test_a_source_that_says_the_same_is_asked_less_often_until_it_says_something_else():
+    said, clock = [7], Clock()
+    collector = Collector("kafka", lambda: said[0], 0.5, clock)
+    for now_s, every_s in ((0.0, 0.5), (CALM_S - 0.1, 0.5), (CALM_S, 1.0), (2 * CALM_S, 2.0), (9 * CALM_S, 2.0)):
+        clock.now = now_s
+        collector.look()
+        assert collector.every_s == every_s
     said[0] = 8
-    wait_until(lambda: 8 in asked and collector.every_s == 0.02)
-    collector.stop()
+    collector.look()
+    assert collector.every_s == 0.5
+
+
+def test_what_happens_in_one_source_wakes_those_that_were_calm():
+    said, woken, clock = [7], [], Clock()
+    calm = Collector("kafka", lambda: 1, 60.0, clock)
+    waking = Collector("transactions", lambda: said[0], 60.0, clock, woke=lambda: woken.append(calm.stir()))
+    for each in (calm, waking):
+        each.look()
+    clock.now = CALM_S
+    waking.look()
+    assert (calm.every_s, waking.every_s, woken) == (120.0, 120.0, [])
+    said[0] = 8
+    waking.look()
+    assert (calm.every_s, waking.every_s, len(woken)) == (60.0, 60.0, 1)
+    said[0] = 9
+    waking.look()
+    assert len(woken) == 1, "it was awake"
+
+
+def test_together_they_take_no_more_than_their_share_for_long():
+    clock = Clock()
+    allowance = Allowance(clock)
+    collector = Collector("run", lambda: 7, 0.5, clock, allowance=allowance)
+    assert (allowance.stretch(), collector.every_s) == (1.0, 0.5)
+    for _ in range(40):
+        clock.now += 0.25
+        collector.hurry()
+        allowance.rest_s(0.04, 0.05)
+    assert allowance.stretch() == pytest.approx(0.16 / ALL_OF_CORE, rel=0.15)
+    assert 0.5 < collector.every_s <= MOST_S
+    clock.now += 60.0
+    collector.hurry()
+    assert (allowance.stretch(), collector.every_s) == (1.0, 0.5)
+
+
+def test_a_source_that_answers_slowly_rests_longer_but_not_for_a_whole_time_out():
+    allowance = Allowance()
+    assert allowance.rest_s(0.001, 0.1) == pytest.approx(0.5)
+    assert allowance.rest_s(0.001, 30.0) == LONGEST_REST_S
+    assert allowance.rest_s(0.2, 0.2) == pytest.approx(4.0), "what the processor was used for is paid back whole"
 
 
 def test_a_source_that_hangs_is_called_stale_after_a_while():
@@ -153,3 +195,42 @@ def test_the_fault_journal_tells_what_is_open_and_what_was_seen(tmp_path):
     journal.write_bytes(b'{"not":"a chain"}\n')
     with pytest.raises(SourceError, match="damaged"):
         reader.read()
+
+
+def test_the_ledgers_end_is_read_on_and_what_came_in_between_is_passed_over():
+    ledger = Ledger(page_lines=10_000)
+    with serving(ledger) as ends:
+        tail = LedgerTail(ends.merchant_url)
+        for number in range(3):
+            ledger.add(f"id-{number}")
+        assert [line.transaction_id for line in tail.read().lines] == ["id-0", "id-1", "id-2"]
+        ledger.add("id-3")
+        assert [line.number for line in tail.read().lines] == [0, 1, 2, 3]
+        for number in range(4, 3 * KEPT_LINES):
+            ledger.add(f"id-{number}")
+        view = tail.read()
+        assert view.total_lines == 3 * KEPT_LINES
+        assert [line.number for line in view.lines] == list(range(2 * KEPT_LINES, 3 * KEPT_LINES))
+        ledger.lines = ledger.lines[:2]  # another ledger, as after `down --volumes`
+        assert [line.number for line in tail.read().lines] == [0, 1]
+        tail.close()
+
+
+def test_a_run_is_read_again_when_a_file_is_put_into_it_and_only_then(tmp_path):
+    run = tmp_path / "runs" / "r1"
+    run.mkdir(parents=True)
+    reader = RunsReader(tmp_path / "runs")
+    assert reader.read() == ()
+    (run / "run.json").write_text('{"source": {"name": "/x/payments.csv"}}')
+    assert [(each.run_id, each.what, each.verdict) for each in reader.read()] == [("r1", "payments.csv", "open")]
+    (run / "verdict.json").write_text('{"verdict": "proven", "arithmetic": {"accepted": 3, "delivered": 3}}')
+    assert [each.verdict for each in reader.read()] == ["proven"]
+    long_ago_s = time.time() - 60
+    os.utime(run, (long_ago_s, long_ago_s))
+    told = reader.read()
+    with (run / "operations.jsonl").open("ab") as file:
+        file.write(b"{}")
+    os.utime(run, (long_ago_s, long_ago_s))
+    assert reader.read()[0] is told[0]
+    shutil.rmtree(run)
+    assert reader.read() == ()

@@ -307,6 +307,20 @@ def earlier_line(id_, body):
     }
 
 
+def test_a_redelivery_that_is_recorded_as_delivered_and_not_in_the_ledger_is_a_violation(tmp_path):
+    history, one, other = History(tmp_path / "run"), tid(0xA), tid(0xB)
+    for number, each in enumerate((one, other), 7):
+        history.send(each)
+        history.deliver(each, src=f"0@{number}")
+        history.redeliver(each, number)
+    history.deliver(one, src="1@9", red="7")
+    verdict = check(history.write())
+    assert verdict.exit_code == 10
+    assert verdict.reasons == (f"1 redelivery is recorded as delivered and not in the ledger: number 8 of {other}.",)
+    history.deliver(other, src="1@10", red="8")
+    assert check(history.write()).exit_code == 0
+
+
 def test_a_dead_lettered_one_that_was_redelivered_counts_as_delivered(tmp_path):
     history, one = History(tmp_path / "run"), tid(0xA)
     history.send(one)

@@ -163,8 +163,8 @@ def test_an_original_that_arrives_behind_its_redelivery_is_not_unexplained(histo
 @pytest.mark.parametrize("number", ["8", "x", "7 "])
 def test_a_redelivery_that_nobody_asked_for_explains_nothing(history, number):
     """A pipeline that calls its own repetitions redeliveries must not be believed."""
-    history.redeliver(A, 7)
-    history.redeliver(tid(0xB), 8)
+    history.redeliver(A, 7, ended=False)
+    history.redeliver(tid(0xB), 8, ended=False)
     history.deliver(A, src="0@1")
     history.deliver(A, src="1@9", red=number)
     assert cause(history) == {"unexplained": 1}

@@ -18,7 +18,7 @@ def history(tmp_path):
     history.fault()
     history.send(A, "info")
     history.store(A, payment=False)
-    history.redeliver(tid(1), 1)
+    history.redeliver(tid(1), 1, ended=False)
     return history
 
 

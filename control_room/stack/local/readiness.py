@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import orjson
@@ -15,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from control_room.stack.local import postgres
 from control_room.stack.local.ports import HOST
-from control_room.stack.runtime import API_REPLICAS, BROKERS
+from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS
 from services.common.kafka import make_admin
 from services.common.settings import KafkaSettings
 
@@ -31,16 +32,17 @@ class Probes:
     ports: dict[str, int]
     kafka: KafkaSettings
     _admin: AdminClient | None = field(default=None, init=False)
+    _pool: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, len(MEMBERS), "probe"), init=False)
+    """All are asked side by side. Kept: to start threads takes longer than to ask."""
 
     def ask(self, members: Collection[str]) -> dict[str, str]:
         """Why each of `members` is not ready; an empty text where it is. Never raises for one that is silent."""
         brokers = [name for name in members if name in BROKERS]
         others = [name for name in members if name not in BROKERS]
-        with ThreadPoolExecutor(max(1, len(others) + 1), thread_name_prefix="probe") as pool:
-            kafka = pool.submit(self._brokers, brokers) if brokers else None
-            answers = dict(zip(others, pool.map(self._one, others), strict=True))
-            if kafka is not None:
-                answers.update(kafka.result())
+        kafka = self._pool.submit(self._brokers, brokers) if brokers else None
+        answers = dict(zip(others, self._pool.map(self._one, others), strict=True))
+        if kafka is not None:
+            answers.update(kafka.result())
         return answers
 
     def _one(self, member: str) -> str:

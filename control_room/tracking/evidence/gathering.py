@@ -85,6 +85,7 @@ def gather(
     stores = StoreReader(endpoints.postgres_conninfo, deadline_s=10.0, patience_s=patience_s)
     log = KafkaLog(endpoints)
     try:
+        _write_redeliveries(stores, run_dir, told, gathered)  # before the ledger: those that ended by now stand in it
         narrate("copying the ledger")
         window = _copy_ledger(ledger, run_dir, first_line, gathered, patience_s)
         narrate("asking Postgres about open and unanswered ids")
@@ -93,7 +94,6 @@ def gather(
         _write_outside(ledger, run_dir, told, window, stored, gathered, first_line)
         narrate("exporting delivery attempts")
         _write_attempts(stores, run_dir, told, gathered)
-        _write_redeliveries(stores, run_dir, told, gathered)
         narrate("comparing Postgres with Kafka")
         if not crosscheck.asked:
             crosscheck.ask_kafka(told)

@@ -56,7 +56,8 @@ class ReplayView(View):
             block.border_title = title
             yield block
             if name == "how":
-                yield ProgressBar(id="replay-bar", show_eta=False)
+                # With a total: one that knows of none moves fifteen times a second, hidden or not.
+                yield ProgressBar(total=1, id="replay-bar", show_eta=False)
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draws the options and the progress."""

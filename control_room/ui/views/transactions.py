@@ -13,24 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.app import ComposeResult
 
 from control_room.tracking.filter import parse_filter, undelivered_s
-from control_room.tracking.listing import (
-    DONE,
-    Headed,
-    Listing,
-    Order,
-    Query,
-    arranged,
-    as_before,
-    count_without,
-    find,
-)
+from control_room.tracking.listing import Headed, Listing, Order, Query, arranged, as_before, count_without, find
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import amount_text, harmless
 from control_room.tracking.timeline_text import render
 from control_room.tracking.webhook import render_webhook
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.jobs import Job
-from control_room.ui.redeliver_command import redeliver_command
+from control_room.ui.redeliver_command import Askable, askable, redeliver_command
 from control_room.ui.views.base import View, stale
 from control_room.ui.widgets.chrome import Line, duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
@@ -52,6 +42,7 @@ TONES: Final = {
 STORY_AFTER_S: Final = 0.3
 """How long the cursor rests on a transaction before its story is read: running through the list asks for nothing."""
 STORY_AGAIN_S: Final = 2.0
+STORY_FOLLOWED_S: Final = 5.0  # where rows move under the cursor: a story costs as much as a hundred deliveries
 ARRANGED_HERE: Final = 10_000
 """A longer list waits for the collector, a moment: in the screen's own thread it would hold up the keys."""
 _HINT: Final = "state:retrying,outbox,open  try>2  round>=1  age>10s  amount>5000  http:500,t/o  id:4d3d  words"
@@ -95,7 +86,7 @@ class TransactionsView(View):
         self._story: Timeline | None = None
         self._story_for = ""
         self._rested_since_s = 0.0
-        self._asked_at_s = 0.0
+        self._asked_at_s = float("-inf")
         self._sought: TransactionRow | None = None
         """One that was jumped to and is not among those listed."""
 
@@ -252,27 +243,29 @@ class TransactionsView(View):
 
     def do_redeliver(self) -> None:
         """Has the marked ones, else the selected one, delivered once more."""
-        found = self.query_one("#transactions-list", LineList)
-        self._redeliver(found.chosen, by_filter=False)
+        self._redeliver(askable(self.query_one("#transactions-list", LineList).chosen), by_filter=False)
 
     def do_redeliver_shown(self) -> None:
-        """Has all that the list shows delivered once more."""
-        self._redeliver(self.query_one("#transactions-list", LineList).rows, by_filter=True)
+        """Has all that the list shows delivered once more; a long list is gone through beside the screen."""
+        rows = self.query_one("#transactions-list", LineList).rows
+        if len(rows) <= ARRANGED_HERE:
+            self._redeliver(askable(rows), by_filter=True)
+            return
 
-    def _redeliver(self, rows: Sequence[TransactionRow], *, by_filter: bool) -> None:
+        def counted(job: Job) -> None:
+            found, job.result = job.result, None  # kept jobs keep no list
+            if found is not None:
+                self._redeliver(found, by_filter=True)
+
+        self.room.run_job(f"look at {len(rows):,} transactions", "", lambda job: askable(rows, job.show), counted)
+
+    def _redeliver(self, found: Askable, *, by_filter: bool) -> None:
         """Asks why, then whether, with the count; what is still on its way is left out."""
-        ids = [row.transaction_id for row in rows if row.state in DONE]
+        ids, title, said = found.ids, found.title, found.said
         if not ids:
-            words = "still on its way: delivered without being asked for" if rows else "no transaction is listed"
+            words = "still on its way: delivered without being asked for" if found.left else "no transaction is listed"
             self.room.notify(f"nothing to redeliver: {words}", severity="warning")
             return
-        dead = sum(row.state == "dead" for row in rows)
-        title = f"Redeliver {len(ids):,} transaction{'s' * (len(ids) != 1)}"
-        said = [
-            f"{len(ids) - dead:,} delivered, {dead:,} dead-lettered. The merchant gets each under its own id again."
-        ]
-        if left := len(rows) - len(ids):
-            said.append(f"Left alone, for still on the way: {left:,}.")
         if by_filter:
             said.append(f"Filter: {str(self.query_now.filter) or 'none, that is all that is listed'}")
 
@@ -291,7 +284,7 @@ class TransactionsView(View):
         )
 
     def _look_again(self) -> None:
-        self._story, self._asked_at_s = None, 0.0
+        self._story, self._asked_at_s = None, float("-inf")
 
     def do_export_list(self) -> None:
         """Writes what the list shows; a million of them take a while, so beside the screen."""
@@ -305,9 +298,13 @@ class TransactionsView(View):
 
         self.room.run_job("write the list to transactions.csv", "", lambda _: _as_csv(rows), made)
 
+    def on_line_list_moved(self) -> None:
+        """Whoever moves the cursor wants to see the story of that row soon."""
+        self._asked_at_s = float("-inf")
+
     def read_story_again(self) -> None:
         """The moment is another: so is the story, perhaps."""
-        self._asked_at_s = 0.0
+        self._asked_at_s = float("-inf")
 
     def _draw_story(self, row: TransactionRow | None) -> None:
         place = self.query_one("#story", Line)
@@ -317,8 +314,7 @@ class TransactionsView(View):
             return
         now_s = time.monotonic()
         if row.transaction_id != self._story_for:
-            self._story_for, self._rested_since_s, self._asked_at_s = row.transaction_id, now_s, 0.0
-            self._story = None
+            self._story_for, self._rested_since_s, self._story = row.transaction_id, now_s, None
         done = (
             self._story is not None
             and row.state == "delivered"
@@ -326,7 +322,8 @@ class TransactionsView(View):
             and self._story.row.state == row.state
             and not any(event.kind == "waiting" for event in self._story.events)  # a redelivery
         )
-        due = now_s - self._rested_since_s >= STORY_AFTER_S and now_s - self._asked_at_s >= STORY_AGAIN_S
+        again_s = STORY_FOLLOWED_S if self._story is None else STORY_AGAIN_S
+        due = now_s - self._rested_since_s >= STORY_AFTER_S and now_s - self._asked_at_s >= again_s
         if due and not done and self.snapshot.is_up:
             self._asked_at_s = now_s
             self.room.read(lambda: self.room.desk.story(row.transaction_id), self._told)

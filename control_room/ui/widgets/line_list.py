@@ -154,11 +154,21 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         if before is not None and stay_on_row and not (self.at_top and self.index == 0):
             self.index = self._find(self._key(before))
         self.index = max(0, min(self.index, len(rows) - 1))
-        size = Size(self.size.width, len(rows) + self._top)
-        if size != self.virtual_size:
-            self.virtual_size = size
+        self._take_room(Size(self.size.width, len(rows) + self._top))
         self._keep_in_sight()
         self._refresh_changed()
+
+    def _take_room(self, size: Size) -> None:
+        before = self.virtual_size
+        if size == before:
+            return
+        if self.show_vertical_scrollbar and size.width == before.width and size.height > before.height:
+            # One that has its scroll bar and grows is laid out as before, but for the bar: to set the size in the usual
+            # way has the whole screen laid out and drawn anew, at each look of a list into which something flows.
+            self.set_reactive(ScrollView.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
 
     def go_to(self, key: str) -> bool:
         """Puts the cursor on the row with that key; False where there is none."""
@@ -233,7 +243,8 @@ class LineList(ScrollView, Generic[T], can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """The width is the list's own."""
-        self.virtual_size = Size(event.size.width, len(self.rows) + self._top)
+        del event  # its size has the border in it
+        self.virtual_size = Size(self.size.width, len(self.rows) + self._top)
         self._keep_in_sight()
 
     def on_click(self, event: events.Click) -> None:

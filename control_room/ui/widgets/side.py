@@ -14,6 +14,7 @@ from control_room.ui.widgets.spark import spark
 
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.tracking.kafka_view import PartitionStatus
+    from control_room.tracking.listing import Listing
 _SPARK: Final = 30
 _LATEST: Final = 200
 """Transactions of which the latency is told."""
@@ -30,6 +31,11 @@ class Block(Line):
 
 class Side(Vertical):
     """The column."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self._reckoned_of: Listing | None = None
+        self._reckoned: Pieces = _NONE_DELIVERED
 
     def compose(self) -> ComposeResult:
         """Its blocks."""
@@ -51,12 +57,20 @@ class Side(Vertical):
             ("faults", _faults(snapshot)),
             ("kafka", _kafka(snapshot)),
             ("flow", _flow(snapshot)),
-            ("latency", _latency(snapshot)),
+            ("latency", self._latency_now(snapshot)),
         ):
             self.query_one(f"#side-{name}", Block).say(*pieces)
 
+    def _latency_now(self, snapshot: Snapshot) -> Pieces:
+        """Reckoned anew only where the list is another: that takes as long as drawing the rest."""
+        listing = snapshot.transactions.value
+        if listing is not self._reckoned_of:
+            self._reckoned_of, self._reckoned = listing, _latency(snapshot)
+        return self._reckoned
+
 
 Pieces = list[tuple[str, str]]
+_NONE_DELIVERED: Final[Pieces] = [("nothing that is listed is delivered", "$text-muted")]
 
 
 def _members(snapshot: Snapshot) -> Pieces:
@@ -133,7 +147,7 @@ def _latency(snapshot: Snapshot) -> Pieces:
     rows = listing.rows[:_LATEST] if listing is not None else ()
     took_s = sorted(row.delivered_at_s - row.accepted_at_s for row in rows if row.delivered_at_s is not None)
     if not took_s:
-        return [("nothing that is listed is delivered", "$text-muted")]
+        return _NONE_DELIVERED
     half, most = (took_s[min(len(took_s) - 1, int(share * len(took_s)))] for share in (0.5, 0.95))
     words = f"p50 {_seconds(half)}   p95 {_seconds(most)}   max {_seconds(took_s[-1])}"
     return [(words, ""), (f"   of {len(took_s)}", "$text-muted")]
