@@ -149,10 +149,10 @@ class GroupCommit:
         results, accepted = self._commit(events, max(ticket.deadline_s for ticket in group))
         if accepted:
             crash.point("api.after-commit")
-        no_sign_of_life = [result for result in results if isinstance(result, UnavailableError)][:1]
+        gone = next((result for result in results if isinstance(result, UnavailableError)), None)
         left = iter(results)
         for ticket in group:
-            ticket.results = list(islice(left, len(ticket.events))) if ticket.events else no_sign_of_life
+            ticket.results = list(islice(left, len(ticket.events))) if ticket.events else [gone] if gone else []
             ticket.done.release()
         if accepted:
             crash.point("api.before-produce")
