@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
-
-from flask import Response
+from typing import Any, Final, NamedTuple, Protocol
 
 from services.common.event import Event, InvalidEventError
 from services.common.signing import Secrets
@@ -22,10 +20,20 @@ RETRY_AFTER_S: Final = 1
 JSON: Final = "application/json"
 _UNAVAILABLE: Final = "The event could not be stored in time. Send it again: the same id is never stored twice."
 _UNFORESEEN: Final = "Something went wrong. Send the event again: the same id is never stored twice."
-UNFORESEEN_BODY: Final = error_body(_UNFORESEEN)
+_UNFORESEEN_BODY: Final = error_body(_UNFORESEEN)
 _CONFLICT: Final = "Another event with this Transaction ID was accepted before."
+_CONFLICT_BODY: Final = error_body(_CONFLICT)
 _ALL_ACCEPTED: Final = 201
 _LOOK_INSIDE: Final = 207
+
+
+class Answer(NamedTuple):
+    """An answer, of whichever server."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    """Beside the content type, which is JSON."""
 
 
 class Store(Protocol):
@@ -41,7 +49,7 @@ class Store(Protocol):
         """Raises UnavailableError where Postgres does not answer."""
 
 
-def answer_event(environ: dict[str, Any], secrets: Secrets, store: Store) -> Response:
+def answer_event(environ: dict[str, Any], secrets: Secrets, store: Store) -> Answer:
     """The answer to `POST /events`. Raises StoreError, and what was not foreseen."""
     transaction_id = ""
     try:
@@ -54,17 +62,17 @@ def answer_event(environ: dict[str, Any], secrets: Secrets, store: Store) -> Res
         return _unavailable(error, transaction_id)
     if outcome is Outcome.CONFLICT:
         _count_refusal(409, "same id, other content", transaction_id)
-        return Response(error_body(_CONFLICT), 409, content_type=JSON)
+        return Answer(409, _CONFLICT_BODY)
     if outcome is Outcome.ACCEPTED:
         metrics.ACCEPTED.inc()
-        body = '{"message": "Event accepted", "transaction_id": "%s", "duplicate": false}'
+        body = b'{"message": "Event accepted", "transaction_id": "%s", "duplicate": false}'
     else:
         metrics.DUPLICATES.inc()
-        body = '{"message": "Event was accepted before", "transaction_id": "%s", "duplicate": true}'
-    return Response(body % transaction_id, 201, content_type=JSON)
+        body = b'{"message": "Event was accepted before", "transaction_id": "%s", "duplicate": true}'
+    return Answer(201, body % transaction_id.encode())
 
 
-def answer_batch(environ: dict[str, Any], secrets: Secrets, store: Store) -> Response:
+def answer_batch(environ: dict[str, Any], secrets: Secrets, store: Store) -> Answer:
     """The answer to `POST /events/batch`: 201 where every event is accepted, 207 where each is to be looked at."""
     try:
         items = receive_batch(environ, secrets)
@@ -79,7 +87,7 @@ def answer_batch(environ: dict[str, Any], secrets: Secrets, store: Store) -> Res
         _result_of(item, next(stored)) if isinstance(item, Event) else _result_of_invalid(item) for item in items
     ]
     accepted = all(result["status"] == 201 for result in results)
-    return Response(json.dumps({"results": results}), _ALL_ACCEPTED if accepted else _LOOK_INSIDE, content_type=JSON)
+    return Answer(_ALL_ACCEPTED if accepted else _LOOK_INSIDE, json.dumps({"results": results}).encode())
 
 
 def _result_of(event: Event, result: Result) -> dict[str, Any]:
@@ -103,19 +111,22 @@ def _not_accepted(status: int, told: dict[str, Any], reason: str, transaction_id
     return {"status": status, **({"transaction_id": transaction_id} if transaction_id else {}), **told}
 
 
-def _refused(refused: RefusedError) -> Response:
+def _refused(refused: RefusedError) -> Answer:
     _count_refusal(refused.status, refused.reason, "")
-    answer = Response(refused.body, refused.status, content_type=JSON)
-    if refused.status == 413:
-        answer.headers["Connection"] = "close"  # the rest of the body is not read, and nobody shall wait for it
-    return answer
+    # After a 413 the rest of the body is not read, and nobody shall wait for it.
+    return Answer(refused.status, refused.body, (("Connection", "close"),) if refused.status == 413 else ())
 
 
-def _unavailable(error: UnavailableError, transaction_id: str) -> Response:
+def _unavailable(error: UnavailableError, transaction_id: str) -> Answer:
     _count_refusal(503, str(error), transaction_id)
-    answer = Response(error_body(_UNAVAILABLE), 503, content_type=JSON)
-    answer.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return answer
+    return Answer(503, error_body(_UNAVAILABLE), (("Retry-After", str(RETRY_AFTER_S)),))
+
+
+def unforeseen(error: Exception) -> Answer:
+    """A 500 that tells nothing of the inside; the log has it."""
+    metrics.REFUSED.labels("500").inc()
+    log.error("a request failed", exc_info=error)
+    return Answer(500, _UNFORESEEN_BODY)
 
 
 def _count_refusal(status: int, reason: str, transaction_id: str) -> None:
