@@ -138,23 +138,20 @@ async def _serve(port: int, state: _State, pipe: Connection) -> None:
     except OSError as error:
         pipe.send(f"port {port} cannot be listened on: {os.strerror(error.errno or 0)}")
         return
-    ended = asyncio.Event()
-
-    def told() -> None:
-        try:
-            message: Any = pipe.recv()
-        except EOFError:
-            message = None
-        if message is None:
-            loop.remove_reader(pipe.fileno())
-            ended.set()
-        elif message == "collect":
-            pipe.send(state.attempts)
+    pipe.send("")
+    # Waited for in a thread: as a reader of the loop the pipe would not block, and a long list does not fit into it.
+    while (message := await loop.run_in_executor(None, _told, pipe)) is not None:
+        if message == "collect":
+            await loop.run_in_executor(None, pipe.send, list(state.attempts))
         else:
             state.attempts, state.behaviour, state.delivered.value = [], message, 0
             pipe.send("begun")
-
-    loop.add_reader(pipe.fileno(), told)
-    pipe.send("")
-    await ended.wait()
     server.close()
+
+
+def _told(pipe: Connection) -> Any:
+    """What the parent asks for; None where it wants the end, or is gone."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None

@@ -127,7 +127,7 @@ def test_a_backlog_that_grows_shows_in_the_fifths():
     assert found["p50_ms_of_fifths"][-1] > 8 * found["p50_ms_of_fifths"][0]
 
 
-@pytest.mark.parametrize("load", [Load(400, connections=8), Load(200, rate_per_s=400.0)], ids=lambda load: load.mode)
+@pytest.mark.parametrize("load", [Load(4000, connections=8), Load(200, rate_per_s=400.0)], ids=lambda load: load.mode)
 def test_what_goes_straight_into_the_receiver_is_all_there_once(receiver, load):
     target = Target("receiver", receiver.url, pids={"itself": os.getpid()})
     found = measure(target, receiver, load, Behaviour(), QUICK)
