@@ -64,13 +64,27 @@ class GroupCommit:
         deadline_s: float,
         max_events: int,
         after_commit: Callable[[list[Accepted]], None],
+        between: Callable[[], float | None] = lambda: None,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`after_commit` is called in the writer thread, after the group's requests are answered; it must not wait."""
+        """All callbacks are called in the writer thread and must not wait.
+
+        Args:
+            link: the writer's own connection.
+            member: this replica's name.
+            deadline_s: how long a request waits at most.
+            max_events: no group grows any more once it has so many.
+            after_commit: gets what was accepted, after the group's requests are answered.
+            between: called before each group is awaited; seconds after which it wants to be called again.
+            at_end: called when no group follows.
+        """
         self._link = link
         self._member = member
         self._deadline_s = deadline_s
         self._max_events = max_events
         self._after_commit = after_commit
+        self._between = between
+        self._at_end = at_end
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -129,7 +143,7 @@ class GroupCommit:
     def _run(self) -> None:
         running = True
         while running:
-            group = [self._waiting.get()]
+            group = [self._next()]
             events = _events(group[0])
             while events < self._max_events:
                 try:
@@ -142,6 +156,15 @@ class GroupCommit:
             live = [ticket for ticket in group if ticket is not None and not ticket.abandoned]
             if live:
                 self._settle(live)
+        self._at_end()
+
+    def _next(self) -> _Ticket | None:
+        while True:
+            again_s = self._between()
+            try:
+                return self._waiting.get(timeout=again_s)
+            except queue.Empty:
+                continue
 
     def _settle(self, group: list[_Ticket]) -> None:
         """Failure policy: closed. Whatever goes wrong, every ticket gets an answer, and never a 201 without COMMIT."""
