@@ -90,8 +90,9 @@ def test_a_warning_does_not_wait_and_takes_what_came_before_along(handler, strea
 
 
 def test_a_process_that_ends_in_order_has_written_everything():
-    code = "import logging; from services.common.logs import setup; setup('api', 'plain', 'INFO'); logging.info('last words')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    code = "import logging; from services.common import logs; logs.setup('api', 'plain', 'INFO'); logging.info('{}')"
+    command = [sys.executable, "-c", code.format("last words")]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert done.stdout.rstrip().endswith("last words")
 
 
