@@ -95,6 +95,8 @@ def _judged(document: Mapping[str, Any]) -> bool:
             good = False
             _say(f"*** LOST: {name}: {row['missing']} events were acknowledged and not delivered")
     before = kept.read_kept()
+    if before is None:
+        _say("No figures are kept to compare with: --keep keeps these.")
     for comparison in kept.compare(document, before) if before else ():
         good = good and not comparison.worse
         _say(f"*** {comparison.line()}" if comparison.worse else comparison.line())
