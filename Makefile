@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint format e2e test-docker mutants bench-ui lock clean
+.PHONY: help run install test lint format e2e test-docker mutants bench bench-full bench-ui lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ test-docker: $(VENV)/installed-dev ## the stack on Docker Compose: the contract 
 
 mutants: $(VENV)/installed-dev ## services with a seeded bug: the verdict must turn red for each
 	@$(PYTEST) tests/e2e/test_broken_services.py
+
+bench: $(VENV)/installed-dev ## throughput, latency and cost of a stack of its own; loud where it grew dearer than the kept figures
+	@$(BIN)/python -m bench table --out bench-result.json >/dev/null
+
+bench-full: $(VENV)/installed-dev ## every row of docs/performance.md that a machine can measure by itself; an hour
+	@$(BIN)/python -m bench table --full --out bench-result.json >/dev/null
 
 bench-ui: $(VENV)/installed-dev ## what the control room costs, against its limits; a stack that is up is measured too
 	@$(BIN)/python -m scripts.bench_ui

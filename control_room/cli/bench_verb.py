@@ -10,16 +10,24 @@ import click
 import dataset
 from control_room.cli.context import explained, heal_left_behind, json_option, print_json, runtime_of, stack_options
 from control_room.cli.demo_verb import stack_for
-from control_room.replay.options import MAX_CONCURRENCY
+from control_room.replay.options import DEFAULT_BATCH_CONCURRENCY, MAX_CONCURRENCY
 from control_room.stack.select import resolve_state_dir
+from services.common.batch import MAX_BATCH_EVENTS
 
 
 @click.command()
 @stack_options
 @json_option
 @click.option("--events", type=click.IntRange(100, 5_000_000), default=20_000, show_default=True)
-@click.option("--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=64, show_default=True)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, MAX_CONCURRENCY),
+    help=f"Requests at once. [default: 64; {DEFAULT_BATCH_CONCURRENCY} with --batch]",
+)
 @click.option("--rate", "rate_per_s", type=click.FloatRange(1, 100_000), help="Open loop at this rate instead.")
+@click.option(
+    "--batch", type=click.IntRange(1, MAX_BATCH_EVENTS), default=1, show_default=True, help="Payments in one request."
+)
 @click.option("--failure-rate", type=click.FloatRange(0, 1), default=0.0, show_default=True)
 @click.option("--warm-up", type=click.IntRange(0), default=2_000, show_default=True, help="Payments not counted.")
 @click.option("--keep", is_flag=True, help="Leave the stack up afterwards.")
@@ -28,8 +36,9 @@ def bench(
     runtime_name: str | None,
     as_json: bool,
     events: int,
-    concurrency: int,
+    concurrency: int | None,
     rate_per_s: float | None,
+    batch: int,
     failure_rate: float,
     warm_up: int,
     keep: bool,
@@ -44,7 +53,12 @@ def bench(
 
     runtime, state_dir = runtime_of(state, runtime_name), resolve_state_dir(state)
     plan = BenchPlan(
-        events=events, concurrency=concurrency, rate_per_s=rate_per_s, failure_rate=failure_rate, warm_up=warm_up
+        events=events,
+        concurrency=concurrency or (64 if batch == 1 else DEFAULT_BATCH_CONCURRENCY),
+        rate_per_s=rate_per_s,
+        batch=batch,
+        failure_rate=failure_rate,
+        warm_up=warm_up,
     )
     with explained(), LiveLine() as line:
         heal_left_behind(runtime, state)

@@ -9,8 +9,15 @@ import click
 
 import dataset
 from control_room.cli.context import explained, heal_left_behind, json_option, runs_folder, runtime_of, stack_options
-from control_room.replay.options import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, ReplayOptions, new_seed
+from control_room.replay.options import (
+    DEFAULT_BATCH_CONCURRENCY,
+    DEFAULT_CONCURRENCY,
+    MAX_CONCURRENCY,
+    ReplayOptions,
+    new_seed,
+)
 from control_room.stack.select import resolve_state_dir
+from services.common.batch import MAX_BATCH_EVENTS
 
 
 @click.command()
@@ -24,9 +31,15 @@ from control_room.stack.select import resolve_state_dir
 @click.option(
     "--concurrency",
     type=click.IntRange(1, MAX_CONCURRENCY),
-    default=DEFAULT_CONCURRENCY,
+    help=f"Closed loop: requests on their way at once. [default: {DEFAULT_CONCURRENCY}; "
+    f"{DEFAULT_BATCH_CONCURRENCY} with --batch]",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, MAX_BATCH_EVENTS),
+    default=1,
     show_default=True,
-    help="Closed loop: payments on their way at once.",
+    help="Payments in one request (POST /events/batch); each keeps its own operation and answer.",
 )
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Send the file so many times.")
 @click.option(
@@ -49,7 +62,8 @@ def replay(
     url: str | None,
     rate_per_s: float | None,
     speed: float | None,
-    concurrency: int,
+    concurrency: int | None,
+    batch: int,
     repeat: int,
     ids: Literal["file", "fresh"],
     seed: int | None,
@@ -74,7 +88,8 @@ def replay(
                 max_payments=max_payments,
                 rate_per_s=rate_per_s,
                 speed=speed,
-                concurrency=concurrency,
+                concurrency=concurrency or (DEFAULT_CONCURRENCY if batch == 1 else DEFAULT_BATCH_CONCURRENCY),
+                batch=batch,
                 repeat=repeat,
                 ids=ids,
                 strict=strict,

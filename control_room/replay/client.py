@@ -1,11 +1,12 @@
-"""One `POST /events` and what its answer means; nothing here retries."""
+"""One `POST /events`, or one `POST /events/batch`, and what its answer means; nothing here retries."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import orjson
@@ -13,9 +14,11 @@ from yarl import URL
 
 from control_room.replay.errors import OptionsError
 from control_room.replay.payments import Payment
+from services.common.batch import array_body
 from services.common.signing import SIGNATURE_HEADER, Secrets
 
 _MAX_ANSWER_BYTES: Final = 64 * 1024
+_MAX_BATCH_ANSWER_BYTES: Final = 1024 * 1024
 SERVED_BY_HEADER: Final = "X-Served-By"
 
 
@@ -47,12 +50,26 @@ class Answer:
     retry_after_s: float = 0.0
 
 
+class Received(NamedTuple):
+    """An HTTP answer that arrived."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def by(self) -> str:
+        """The replica that answered, as it says."""
+        return self.headers.get(SERVED_BY_HEADER, "")[:64]
+
+
 class ApiClient:
     """Sends payments over kept-alive connections. Use as an async context manager."""
 
     def __init__(self, api_url: str, secrets: Secrets, *, timeout_s: float, connections: int) -> None:
         """Raises OptionsError where `api_url` is not an http(s) URL."""
         self._url = _events_url(api_url)
+        self._batch_url = self._url / "batch"
         self._secrets = secrets
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._connections = connections
@@ -82,14 +99,26 @@ class ApiClient:
         Failure policy: open. Whatever goes wrong on the way is an answer of its own, UNKNOWN, never an exception: the
         request may have arrived.
         """
+        found = await self._post(self._url, payment.body, _MAX_ANSWER_BYTES)
+        return found if isinstance(found, Answer) else _judge(found, payment)
+
+    async def post_batch(self, payments: Sequence[Payment]) -> list[Answer]:
+        """Sends the payments once, in one request; each one's answer, in their order. Failure policy: as `post`."""
+        body = array_body([payment.body for payment in payments])
+        found = await self._post(self._batch_url, body, _MAX_BATCH_ANSWER_BYTES)
+        return [found] * len(payments) if isinstance(found, Answer) else judge_batch(found, payments)
+
+    async def _post(self, url: URL, body: bytes, max_answer_bytes: int) -> Received | Answer:
+        """What came back; an Answer where nothing did."""
         assert self._session is not None, "use `async with`"  # noqa: S101 - a fault of the caller, not of input
-        headers = {SIGNATURE_HEADER: self._secrets.sign(payment.body)}
+        headers = {SIGNATURE_HEADER: self._secrets.sign(body)}
         try:
-            async with self._session.post(
-                self._url, data=payment.body, headers=headers, allow_redirects=False
-            ) as response:
-                body = await response.content.read(_MAX_ANSWER_BYTES)
-                return _judge(response, body, payment)
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                answer = await response.content.read(max_answer_bytes)
+                if max_answer_bytes > _MAX_ANSWER_BYTES:  # longer than one read may bring
+                    while more := await response.content.read(max_answer_bytes - len(answer)):
+                        answer += more
+                return Received(response.status, response.headers, answer)
         except TimeoutError:
             return Answer(Outcome.UNKNOWN, why="timeout", again=True)
         except aiohttp.ClientConnectorError:
@@ -98,16 +127,40 @@ class ApiClient:
             return Answer(Outcome.UNKNOWN, why="reset", again=True)
 
 
-def _judge(response: aiohttp.ClientResponse, body: bytes, payment: Payment) -> Answer:
-    status = response.status
-    by = response.headers.get(SERVED_BY_HEADER, "")[:64]
-    document = _document(body)
+def _judge(received: Received, payment: Payment) -> Answer:
+    """What the answer to `POST /events` says."""
+    document = _document(received.body)
+    return _answer(received.status, document, received, payment)
+
+
+def judge_batch(received: Received, payments: Sequence[Payment]) -> list[Answer]:
+    """What the answer to `POST /events/batch` says of each of `payments`.
+
+    Each has its own result where the batch was looked at; any other answer is about all of them.
+    """
+    document = _document(received.body)
+    if received.status not in (201, 207):
+        return [_answer(received.status, document, received, payment) for payment in payments]
+    results = document.get("results") if document else None
+    if not isinstance(results, list) or len(results) != len(payments):
+        # An answer that does not say what became of each acknowledges nothing.
+        return [_of_another(received)] * len(payments)
+    return [_result(result, received, payment) for result, payment in zip(results, payments, strict=True)]
+
+
+def _result(result: object, received: Received, payment: Payment) -> Answer:
+    if not isinstance(result, dict) or not isinstance(result.get("status"), int):
+        return _of_another(received)
+    return _answer(result["status"], result, received, payment)
+
+
+def _answer(status: int, document: dict[str, Any] | None, received: Received, payment: Payment) -> Answer:
     if status == 201:
         if document is None or str(document.get("transaction_id", "")).lower() != payment.transaction_id:
             # An answer that is not about this payment acknowledges nothing.
-            return Answer(Outcome.UNKNOWN, status, why="201-of-another", by=by, again=True)
+            return _of_another(received)
         duplicate = document.get("duplicate") is True
-        return Answer(Outcome.ACCEPTED, status, duplicate=duplicate, by=by if by.isascii() else "")
+        return Answer(Outcome.ACCEPTED, status, duplicate=duplicate, by=received.by if received.by.isascii() else "")
     if 400 <= status < 500:
         sentence = str(document.get("error", ""))[:300] if document else ""
         return Answer(Outcome.REFUSED, status, sentence=sentence)
@@ -116,8 +169,12 @@ def _judge(response: aiohttp.ClientResponse, body: bytes, payment: Payment) -> A
         status,
         why=str(status),
         again=status >= 500,
-        retry_after_s=_seconds(response.headers.get("Retry-After")),
+        retry_after_s=_seconds(received.headers.get("Retry-After")),
     )
+
+
+def _of_another(received: Received) -> Answer:
+    return Answer(Outcome.UNKNOWN, received.status, why="201-of-another", by=received.by, again=True)
 
 
 def _document(body: bytes) -> dict[str, Any] | None:

@@ -1,27 +1,32 @@
-"""Who decides when the next payment leaves: the answers (closed loop) or the clock (open loop)."""
+"""Who decides when the next request leaves: the answers (closed loop) or the clock (open loop).
+
+What a request carries, one payment or a batch of them, is the sender's business.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
-from control_room.replay.payments import Payment
 from control_room.replay.schedule import Schedule
 
 _SLICE_S: Final = 0.1
 
-Send = Callable[[Payment, float | None], Awaitable[None]]
+Load = TypeVar("Load")
+"""What one request carries."""
 
 
-async def closed_loop(stream: Iterator[Payment], send: Send, stop: asyncio.Event, concurrency: int) -> None:
-    """So many payments on their way at once; the next one leaves when one is answered. Raises what `send` raises."""
+async def closed_loop(
+    stream: Iterator[Load], send: Callable[[Load, float | None], Awaitable[None]], stop: asyncio.Event, concurrency: int
+) -> None:
+    """So many requests on their way at once; the next one leaves when one is answered. Raises what `send` raises."""
 
     async def one_after_the_other() -> None:
         # All take from one iterator; between two of its rows nobody waits, so it needs no lock.
-        for payment in stream:
-            await send(payment, None)
+        for load in stream:
+            await send(load, None)
             if stop.is_set():
                 return
 
@@ -29,9 +34,22 @@ async def closed_loop(stream: Iterator[Payment], send: Send, stop: asyncio.Event
 
 
 async def open_loop(
-    stream: Iterator[Payment], send: Send, stop: asyncio.Event, schedule: Schedule, max_in_flight: int
+    stream: Iterator[Load],
+    send: Callable[[Load, float | None], Awaitable[None]],
+    stop: asyncio.Event,
+    schedule: Schedule,
+    ask: Callable[[Load], object],
+    max_in_flight: int,
 ) -> None:
-    """Each payment leaves when it is due, answers or not, as long as fewer than `max_in_flight` are on their way.
+    """Each request leaves when it is due, answers or not, as long as fewer than `max_in_flight` are on their way.
+
+    Args:
+        stream: what the requests carry.
+        send: sends one of them, given when it was due.
+        stop: set where the end is asked for.
+        schedule: says when the request that was asked about last is due.
+        ask: asks `schedule` about the payments of one request.
+        max_in_flight: requests on their way at most.
 
     Raises what `send` raises.
     """
@@ -49,15 +67,15 @@ async def open_loop(
             stop.set()
 
     try:
-        for payment in stream:
-            schedule.due_s(payment)
+        for load in stream:
+            ask(load)
             if not await _wait_until_due(began_s, schedule, stop):
                 break
             due_s = began_s + schedule.latest_s
             await free.acquire()
             if stop.is_set():
                 break
-            task = asyncio.ensure_future(send(payment, due_s))
+            task: asyncio.Future[None] = asyncio.ensure_future(send(load, due_s))
             running.add(task)
             task.add_done_callback(ended)
         if running:
@@ -70,7 +88,7 @@ async def open_loop(
 
 
 async def _wait_until_due(began_s: float, schedule: Schedule, stop: asyncio.Event) -> bool:
-    """Whether the payment was due before the end was asked for. When it is due may change meanwhile."""
+    """Whether the request was due before the end was asked for. When it is due may change meanwhile."""
     while not stop.is_set():
         wait_s = began_s + schedule.latest_s - time.monotonic()
         if wait_s <= 0:

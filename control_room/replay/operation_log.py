@@ -10,7 +10,7 @@ import os
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +57,19 @@ class OperationLog:
 
     def invoke(self, payment: Payment, tries: int, due_at_s: float) -> int:
         """The number of the operation whose request may leave now: its line is in the file."""
+        operation = self._invoke(payment, tries, due_at_s)
+        self.flush()
+        return operation
+
+    def invoke_all(self, payments: Sequence[Payment], tries: int, dues_at_s: Sequence[float]) -> range:
+        """The numbers of the operations, one for each payment, whose one request may leave now."""
+        first = self.operations
+        for payment, due_at_s in zip(payments, dues_at_s, strict=True):
+            self._invoke(payment, tries, due_at_s)
+        self.flush()
+        return range(first, self.operations)
+
+    def _invoke(self, payment: Payment, tries: int, due_at_s: float) -> int:
         operation = self.operations
         self._write(
             {
@@ -71,7 +84,6 @@ class OperationLog:
             }
         )
         self.operations = operation + 1
-        self.flush()
         return operation
 
     def ok(self, operation: int, status: int, *, duplicate: bool, by: str) -> None:

@@ -12,8 +12,11 @@ from typing import Any, Final, Literal
 
 from control_room.replay.errors import OptionsError
 from control_room.replay.retry import RetryPolicy
+from services.common.batch import MAX_BATCH_EVENTS
 
 DEFAULT_CONCURRENCY: Final = 32
+DEFAULT_BATCH_CONCURRENCY: Final = 6
+"""Batches on their way at once, where nobody said how many: two for each replica."""
 MAX_CONCURRENCY: Final = 10_000
 
 
@@ -34,9 +37,9 @@ class ReplayOptions:
     speed: float | None = None
     """Open loop: the file's own time gaps, so many times faster."""
     concurrency: int = DEFAULT_CONCURRENCY
-    """Closed loop (neither rate nor speed): payments on their way at once."""
+    """Closed loop (neither rate nor speed): requests on their way at once."""
     max_in_flight: int = 1000
-    """Open loop: payments on their way at once; beyond it the next one leaves late, and its latency says so."""
+    """Open loop: payments on their way at once; beyond it the next request leaves late, and its latency says so."""
     repeat: int = 1
     """How many times the file is sent; more than once implies fresh ids."""
     ids: Literal["file", "fresh"] = "file"
@@ -44,6 +47,8 @@ class ReplayOptions:
     strict: bool = False
     """One bad row, and nothing is sent."""
     request_timeout_s: float = 10.0
+    batch: int = 1
+    """Payments in one request: more than one go to `POST /events/batch`, each with its own operation and answer."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     seed: int = field(default_factory=new_seed)
 
@@ -56,6 +61,8 @@ class ReplayOptions:
         for name, value in (("concurrency", self.concurrency), ("max in flight", self.max_in_flight)):
             if value > MAX_CONCURRENCY:
                 raise OptionsError(f"{name} must be at most {MAX_CONCURRENCY:,}.")
+        if not 1 <= self.batch <= MAX_BATCH_EVENTS:
+            raise OptionsError(f"batch must be 1 to {MAX_BATCH_EVENTS}.")
         for name, number in (
             ("rate", self.rate_per_s),
             ("speed", self.speed),
@@ -75,6 +82,11 @@ class ReplayOptions:
         """Whether payments leave by the clock instead of by the answers."""
         return self.rate_per_s is not None or self.speed is not None
 
+    @property
+    def requests_at_once(self) -> int:
+        """Requests on their way at most: of an open loop, as many as carry `max_in_flight` payments."""
+        return max(1, self.max_in_flight // self.batch) if self.open_loop else self.concurrency
+
     def document(self) -> dict[str, Any]:
         """As the `settings` of run.json."""
         found = dataclasses.asdict(self)
@@ -85,7 +97,8 @@ class ReplayOptions:
     def from_document(cls, document: Mapping[str, Any]) -> ReplayOptions:
         """The options that `document` made. Raises OptionsError where they are not complete."""
         try:
-            values = {item.name: document[item.name] for item in dataclasses.fields(cls)}
+            # Runs of versions that knew no batches can still be opened and resumed.
+            values = {item.name: {"batch": 1, **document}[item.name] for item in dataclasses.fields(cls)}
             values["source"] = Path(values["source"])
             values["retry"] = RetryPolicy(**values["retry"])
             return cls(**values)

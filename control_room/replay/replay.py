@@ -12,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import uvloop
 
+from control_room.replay.batches import Batch, BatchSender, batches
 from control_room.replay.client import ApiClient
-from control_room.replay.drivers import closed_loop, open_loop
+from control_room.replay.drivers import Load, closed_loop, open_loop
 from control_room.replay.errors import OptionsError
 from control_room.replay.operation_log import OperationLog
 from control_room.replay.options import ReplayOptions
@@ -29,7 +31,6 @@ from control_room.replay.payments import Payment, RejectedRow, payments
 from control_room.replay.progress import OnProgress, ReplaySummary, Tally
 from control_room.replay.run_folder import RejectedRows, RunFolder, create_run
 from control_room.replay.schedule import FileTime, FixedRate, schedule_for
-from control_room.replay.sender import Sender
 from control_room.replay.source import CsvSource
 from control_room.replay.survey import refuse_bad_rows
 from services.common.lifecycle import allow_many_files
@@ -81,8 +82,9 @@ class Replay:
         self._on_progress = on_progress
         self._resume = resume
         self._source = CsvSource(options.source)
-        connections = options.max_in_flight if options.open_loop else options.concurrency
-        self._client = ApiClient(api_url, secrets, timeout_s=options.request_timeout_s, connections=connections)
+        self._client = ApiClient(
+            api_url, secrets, timeout_s=options.request_timeout_s, connections=options.requests_at_once
+        )
         self._tally = Tally(folder.run_id, expected=_expected(options, folder))
         self._schedule = schedule_for(options)
         self._stop = asyncio.Event()
@@ -177,12 +179,26 @@ class Replay:
         options = self._options
         # The jitter of waits is chance, not a secret; from the seed, so that a run can be followed again.
         random = Random(options.seed)  # noqa: S311
-        sender = Sender(self._client, log, self._tally, options.retry, random, self._stop)
-        stream = self._stream(log, rejected)
-        if self._schedule is None:
-            await closed_loop(stream, sender.send, self._stop, options.concurrency)
+        sender = BatchSender(self._client, log, self._tally, options.retry, random, self._stop)
+        stream, schedule = self._stream(log, rejected), self._schedule
+        if options.batch > 1:
+            ask = partial(Batch.schedule, schedule=schedule) if schedule is not None else None
+            await self._send_all(batches(stream, options.batch), sender.send_batch, ask)
         else:
-            await open_loop(stream, sender.send, self._stop, self._schedule, options.max_in_flight)
+            await self._send_all(stream, sender.send, schedule.due_s if schedule is not None else None)
+
+    async def _send_all(
+        self,
+        stream: Iterator[Load],
+        send: Callable[[Load, float | None], Awaitable[None]],
+        ask: Callable[[Load], object] | None,
+    ) -> None:
+        """By the clock where there is a schedule to `ask`, else by the answers."""
+        at_once = self._options.requests_at_once
+        if self._schedule is None or ask is None:
+            await closed_loop(stream, send, self._stop, at_once)
+        else:
+            await open_loop(stream, send, self._stop, self._schedule, ask, at_once)
 
     def _stream(self, log: OperationLog, rejected: RejectedRows) -> Iterator[Payment]:
         def on_rejected(row: RejectedRow) -> None:

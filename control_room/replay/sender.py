@@ -74,18 +74,24 @@ class Sender:
         try:
             answer = await self._client.post(payment)
         except asyncio.CancelledError:
-            self._log.info(operation, "interrupted")
-            self._tally.unanswered["interrupted"] += 1
-            self._tally.requests += 1
-            self._tally.gave_up += 1
+            self._interrupted(operation)
             raise
+        self._note(operation, answer)
+        return answer
+
+    def _interrupted(self, operation: int) -> None:
+        self._log.info(operation, "interrupted")
+        self._tally.unanswered["interrupted"] += 1
+        self._tally.requests += 1
+        self._tally.gave_up += 1
+
+    def _note(self, operation: int, answer: Answer) -> None:
         if answer.outcome is Outcome.ACCEPTED:
             self._log.ok(operation, answer.status, duplicate=answer.duplicate, by=answer.by)
         elif answer.outcome is Outcome.REFUSED:
             self._log.fail(operation, answer.status)
         else:
             self._log.info(operation, answer.why)
-        return answer
 
     async def _stopped_within(self, wait_s: float) -> bool:
         try:

@@ -37,9 +37,11 @@ class BenchPlan:
 
     events: int = 20_000
     concurrency: int = 64
-    """Closed loop: payments on their way at once."""
+    """Closed loop: requests on their way at once."""
     rate_per_s: float | None = None
     """Open loop at this rate instead; latency counts from when a payment was due."""
+    batch: int = 1
+    """Payments in one request."""
     warm_up: int = 2_000
     """Payments sent before, in the same way, and not counted: caches and compilers are then warm."""
     failure_rate: float = 0.0
@@ -76,6 +78,7 @@ class BenchResult:
             "events": self.summary.accepted,
             "concurrency": self.plan.concurrency if self.plan.rate_per_s is None else None,
             "rate_per_s": self.plan.rate_per_s,
+            "batch": self.plan.batch,
             "failure_rate": self.plan.failure_rate,
             "accepted_per_s": round(self.summary.accepted / self.sending_s, 1),
             "delivered_per_s": round(len(self.delivered.delivered_at) / self.until_delivered_s, 1),
@@ -136,6 +139,7 @@ def _measure(
         ids="fresh",
         rate_per_s=plan.rate_per_s,
         concurrency=plan.concurrency,
+        batch=plan.batch,
     )
     folder = begin_run(endpoints, options, state_dir / "runs")
     replay = BackgroundReplay(runtime, folder)

@@ -21,6 +21,7 @@ from control_room.chaos.link_fault import LinkFault
 from control_room.durations import seconds
 from control_room.scenarios import conditions, targets
 from control_room.stack.runtime import MEMBERS
+from services.common.batch import MAX_BATCH_EVENTS
 
 
 class ScenarioError(ValueError):
@@ -70,6 +71,8 @@ class Load(_Strict):
     """Payments a second, whether or not answers come."""
     failure_rate: Annotated[float, Field(ge=0, le=0.95)] = 0.2
     """Share of the merchant's answers that fail."""
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH_EVENTS)] = 1
+    """Payments in one request; more than one go to `POST /events/batch`."""
     gives_way: bool = False
     """Whether it slows down while it is ahead of the steps: many of them then have their load on a slow machine too."""
 

@@ -133,6 +133,7 @@ def _begin(runtime: Runtime, state_dir: Path, source: Path, scenario: Scenario, 
         source,
         max_payments=load.payments,
         rate_per_s=load.rate,
+        batch=load.batch,
         repeat=_repeats(source, load.payments),
         ids="fresh",
         # Not the scenario's: the same ids again would be duplicates of what was delivered before, and prove nothing.

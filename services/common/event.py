@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -72,8 +72,9 @@ class Event:
     """What is signed, stored and delivered, unchanged."""
 
 
-def canonical_bytes(document: Mapping[str, Any]) -> bytes:
-    """The canonical form of an event: Python's `json.dumps` with sorted keys and its default separators and escapes."""
+def canonical_bytes(document: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    """The canonical form of an event, or of an array of events: Python's `json.dumps` with sorted keys and its default
+    separators and escapes."""
     return json.dumps(document, sort_keys=True).encode()
 
 
@@ -87,32 +88,56 @@ class Body(NamedTuple):
     """The keys that stand more than once."""
 
 
-def parse_body(body: bytes) -> Body:
-    """The JSON object in `body`.
+class Repeats:
+    """Reads JSON objects, and notes which of them have a key twice."""
 
-    Raises:
-        InvalidEventError: not UTF-8, not JSON, not an object, or nested deeper than Python parses.
-    """
-    twice: list[str] = []
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[dict[str, Any], list[str]]] = {}
+        """By the object's address, which is its own only as long as the object is kept beside it."""
 
-    def gather(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # Inner objects come first, the body's own last: what stays in `twice` is about the body's own keys. An inner
-        # object is a fault in any field, whatever it holds.
+    def gather(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """One object, as `object_pairs_hook` of `json.loads`."""
         document = dict(pairs)
-        twice[:] = [] if len(document) == len(pairs) else _repeated(pairs)
+        if len(document) != len(pairs):
+            self._found[id(document)] = (document, _repeated(pairs))
         return document
 
+    def body(self, document: object) -> Body:
+        """A value that was read, with the keys that stand twice in it: its own, not those of what lies inside.
+
+        Raises:
+            InvalidEventError: it is not an object.
+        """
+        if not isinstance(document, dict):
+            raise InvalidEventError("The body must be a JSON object with the fields of one event.")
+        _, twice = self._found.get(id(document), (None, ()))
+        return Body(document, dict.fromkeys(twice, "stands more than once"))
+
+
+def parse_json(body: bytes, repeats: Repeats) -> Any:
+    """The JSON value in `body`; `repeats` learns of its objects.
+
+    Raises:
+        InvalidEventError: not UTF-8, not JSON, or nested deeper than Python parses.
+    """
     try:
-        document = json.loads(body.decode("utf-8"), object_pairs_hook=gather, parse_int=_integer)
+        return json.loads(body.decode("utf-8"), object_pairs_hook=repeats.gather, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise InvalidEventError("The body is not UTF-8 text.") from error
     except RecursionError as error:
         raise InvalidEventError("The body is nested too deeply.") from error
     except ValueError as error:
         raise InvalidEventError(f"The body is not valid JSON: {error}.") from error
-    if not isinstance(document, dict):
-        raise InvalidEventError("The body must be a JSON object with the fields of one event.")
-    return Body(document, dict.fromkeys(twice, "stands more than once"))
+
+
+def parse_body(body: bytes) -> Body:
+    """The JSON object in `body`.
+
+    Raises:
+        InvalidEventError: not UTF-8, not JSON, not an object, or nested deeper than Python parses.
+    """
+    repeats = Repeats()
+    return repeats.body(parse_json(body, repeats))
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:

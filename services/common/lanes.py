@@ -39,12 +39,9 @@ class Lane:
 class Lanes:
     """The lanes of one producer. Times are monotonic seconds; one thread produces, one (or the same) reports."""
 
-    def __init__(self, partitions: int, *, stay_s: float = 0.0) -> None:
-        """`stay_s`: how long one lane gets all bursts; the producer's linger makes one request of each stay."""
+    def __init__(self, partitions: int) -> None:
         self._lanes = [Lane(number) for number in range(partitions)]
         self._next = 0
-        self._stay_s = stay_s
-        self._stay_until_s = 0.0
         self._all_down = False
 
     def pick(self, now_s: float) -> tuple[int, int | None] | None:
@@ -55,14 +52,10 @@ class Lanes:
         for lane in self._lanes:
             if lane.room(now_s) == 1:
                 return lane.partition, 1
-        current = self._lanes[self._next - 1]
-        if now_s < self._stay_until_s and current.room(now_s) is None:
-            return current.partition, None
         for step in range(len(self._lanes)):
             lane = self._lanes[(self._next + step) % len(self._lanes)]
             if lane.room(now_s) is None:
                 self._next = (lane.partition + 1) % len(self._lanes)
-                self._stay_until_s = now_s + self._stay_s
                 return lane.partition, None
         return None
 

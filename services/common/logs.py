@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
-from typing import Any
+from contextlib import nullcontext, suppress
+from functools import lru_cache
+from typing import Any, Final, TextIO
 
 import orjson
 
+GATHER_S: Final = 0.05
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -57,12 +61,61 @@ class PlainFormatter(logging.Formatter):
         return "".join(ch if ch.isprintable() or ch == "\n" else f"\\x{ord(ch):02x}" for ch in text)
 
 
+class GatheringHandler(logging.Handler):
+    """Writes what came within GATHER_S in one go; from a warning on, everything at once.
+
+    A line per delivery, each written by itself, costs the service a system call and whoever reads the pipe a wake-up:
+    together half as much as the delivery's own HTTP request. A process that is killed loses its last few lines of
+    information, never a warning; one that ends in order loses none.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: list[str] = []
+        self._some = threading.Event()
+        threading.Thread(target=self._write_for_ever, name="logs", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one record."""
+        try:
+            self._lines.append(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001  # what logging's own handlers do: a log line never breaks the service
+            self.handleError(record)
+            return
+        if record.levelno >= logging.WARNING:
+            self.flush()
+        elif not self._some.is_set():
+            self._some.set()
+
+    def flush(self) -> None:
+        """Everything is written when this returns."""
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+
+    def _write_for_ever(self) -> None:
+        while True:
+            self._some.wait()
+            time.sleep(GATHER_S)
+            self._some.clear()
+            with suppress(OSError, ValueError):  # nobody reads any more, or the stream was closed
+                self.flush()
+
+
+@lru_cache(maxsize=2)
+def _utc_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 def _utc(created_s: float) -> str:
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(created_s))}.{int(created_s * 1000) % 1000:03d}Z"
+    return f"{_utc_second(int(created_s))}.{int(created_s * 1000) % 1000:03d}Z"
 
 
 def setup(member: str, log_format: str, level: str) -> None:
-    """Sends every logger's records to stdout, each flushed as it is written.
+    """Sends every logger's records to stdout, within GATHER_S.
 
     Args:
         member: the process's name, on every line.
@@ -70,8 +123,8 @@ def setup(member: str, log_format: str, level: str) -> None:
         level: a standard level name.
     """
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    handler = logging.StreamHandler(sys.stdout)
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    handler = GatheringHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(member) if log_format == "json" else PlainFormatter(member))
     root = logging.getLogger()
     root.handlers[:] = [handler]

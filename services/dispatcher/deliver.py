@@ -1,29 +1,21 @@
 """One HTTP attempt: a request out, an answer back. Knows nothing of retries, Kafka or Postgres.
 
-`Deliverer` is what the rest of the dispatcher sees; another client can take aiohttp's place behind it.
+`Deliverer` is what the rest of the dispatcher sees; another client can take its place behind it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
-
-import aiohttp
-from yarl import URL
+from typing import Protocol
 
 from services.common.signing import Secrets
 from services.common.webhook import attempt_headers, fixed_headers
+from services.dispatcher.http_client import HttpClient, NoAnswerError
 from services.dispatcher.record import Record
 from services.dispatcher.retry import parse_retry_after
-
-MAX_ANSWER_BYTES: Final = 64 * 1024
-"""Of an answer's body no more is read: the status is all that counts, the rest only frees the connection."""
-KEEP_ALIVE_S: Final = 15.0
-"""An idle connection is closed before common servers and balancers close it (60-75 s) under our hands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +45,17 @@ class Deliverer(Protocol):
         """Closes the connections; attempts under way end as failures."""
 
 
-class AiohttpDeliverer:
-    """`Deliverer` on aiohttp.
+class HttpDeliverer:
+    """`Deliverer` on the dispatcher's own HTTP client. A 3xx is a failed attempt, as every status but 2xx."""
 
-    No redirects (a 3xx is a failed attempt), no proxies from the environment, no cookies, no decompression, at most
-    MAX_ANSWER_BYTES of an answer read.
-    """
-
-    def __init__(self, url: str, *, timeout_s: float, max_connections: int) -> None:
+    def __init__(self, url: str, *, timeout_s: float) -> None:
         """Must be made inside the running loop."""
-        self._url = URL(url)
-        connector = aiohttp.TCPConnector(
-            limit=max_connections, limit_per_host=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=30
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
-            trust_env=False,
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            read_bufsize=16 * 1024,
-            max_line_size=16 * 1024,
-        )
+        self._client = HttpClient(url, timeout_s=timeout_s)
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections that the next attempt may use."""
+        return self._client.idle_connections
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """See `Deliverer`.
@@ -83,51 +63,16 @@ class AiohttpDeliverer:
         Failure policy: closed. Whatever ends without a 2xx status in time is a failed attempt, tried again.
         """
         try:
-            response = await self._session.post(self._url, data=body, headers=headers, allow_redirects=False)
-        except TimeoutError:
-            return Answer(None, "timeout")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(None, _name(error))
-        await _discard(response)
-        status = response.status
+            status, retry_after = await self._client.post(headers, body)
+        except NoAnswerError as error:
+            return Answer(None, error.why)
         if 200 <= status < 300:
             return Answer(status)
-        return Answer(status, None, parse_retry_after(response.headers.get("Retry-After"), time.time()))
+        return Answer(status, None, parse_retry_after(retry_after, time.time()))
 
     async def close(self) -> None:
         """See `Deliverer`."""
-        await self._session.close()
-
-
-async def _discard(response: aiohttp.ClientResponse) -> None:
-    """Reads the answer's body away so that its connection can be used again; an endless one loses its connection."""
-    seen = 0
-    try:
-        while not response.content.at_eof():
-            seen += len(await response.content.readany())
-            if seen > MAX_ANSWER_BYTES:
-                response.close()
-                return
-    except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
-        # The status was there in time and decides; a body that breaks off changes nothing.
-        response.close()
-        return
-    response.release()
-
-
-def _name(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "dns"
-    if isinstance(error, aiohttp.ClientSSLError):
-        return "tls"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError):
-        return "reset"
-    number = getattr(error, "errno", None) or getattr(getattr(error, "os_error", None), "errno", None)
-    if number == errno.ECONNREFUSED:
-        return "refused"
-    if number in (errno.ECONNRESET, errno.EPIPE):
-        return "reset"
-    return type(error).__name__
+        self._client.close()
 
 
 class RequestHeaders:

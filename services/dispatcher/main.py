@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -23,7 +24,7 @@ def main() -> int:
         except SystemExit as error:
             sys.stderr.write(f"{error}\n")
             code = 2
-        sys.stdout.flush()
+        logging.shutdown()  # writes the lines that are still gathered
         # What was not over within the grace (a frozen Postgres, unreachable brokers) must not hold the process up:
         # neither threads inside a client nor tasks are waited for.
         os._exit(code)

@@ -26,7 +26,7 @@ from services.common.lifecycle import stop_event
 from services.common.schema import migrate
 from services.dispatcher import status
 from services.dispatcher.cluster import TIMEOUT_S, ClusterWatch, instance_id
-from services.dispatcher.deliver import AiohttpDeliverer, RequestHeaders
+from services.dispatcher.deliver import HttpDeliverer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
 from services.dispatcher.intake import Intake
@@ -167,9 +167,7 @@ class Service:
             lambda: make_producer(settings, settings.member_name, linger_ms=5, message_timeout_ms=30_000),
             sink.fatal,
         )
-        deliverer = AiohttpDeliverer(
-            settings.webhook_url, timeout_s=settings.request_timeout_sec, max_connections=settings.max_in_flight
-        )
+        deliverer = HttpDeliverer(settings.webhook_url, timeout_s=settings.request_timeout_sec)
         ports = Ports(
             deliverer, RequestHeaders(settings.secrets, settings.member_name), recorder, requeuer.send, self._fatal
         )

@@ -9,7 +9,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import psycopg
@@ -18,7 +19,7 @@ from services.common import crash
 from services.common.event import Event
 from services.common.postgres import Link
 from services.ingestion_api import metrics
-from services.ingestion_api.store import Accepted, Outcome, Settled, commit_group
+from services.ingestion_api.store import Accepted, Outcome, commit_group
 
 log = logging.getLogger(__name__)
 _POISON: Final = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError)
@@ -33,18 +34,22 @@ class StoreError(Exception):
     """Postgres refused the event for a reason that validation should have caught. The log has it."""
 
 
+Result = Outcome | UnavailableError | StoreError
+"""What became of one event of a request, or why that is not known."""
+
+
 class _Ticket:
-    """One request that waits: for its event to be committed, or (no event) for a sign of life."""
+    """One request that waits: for its events to be committed, or (no event) for a sign of life."""
 
-    __slots__ = ("abandoned", "deadline_s", "done", "error", "event", "outcome")
+    __slots__ = ("abandoned", "deadline_s", "done", "events", "results")
 
-    def __init__(self, event: Event | None, deadline_s: float) -> None:
-        self.event = event
+    def __init__(self, events: Sequence[Event], deadline_s: float) -> None:
+        self.events = events
         self.deadline_s = deadline_s
         self.done = threading.Lock()
         self.done.acquire()
-        self.outcome: Outcome | None = None
-        self.error: Exception | None = None
+        self.results: list[Result] = []
+        """One for each event; for a sign of life that did not come, why."""
         self.abandoned = False
 
 
@@ -59,13 +64,27 @@ class GroupCommit:
         deadline_s: float,
         max_events: int,
         after_commit: Callable[[list[Accepted]], None],
+        between: Callable[[], float | None] = lambda: None,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`after_commit` is called in the writer thread, after the group's requests are answered; it must not wait."""
+        """All callbacks are called in the writer thread and must not wait.
+
+        Args:
+            link: the writer's own connection.
+            member: this replica's name.
+            deadline_s: how long a request waits at most.
+            max_events: no group grows any more once it has so many.
+            after_commit: gets what was accepted, after the group's requests are answered.
+            between: called before each group is awaited; seconds after which it wants to be called again.
+            at_end: called when no group follows.
+        """
         self._link = link
         self._member = member
         self._deadline_s = deadline_s
         self._max_events = max_events
         self._after_commit = after_commit
+        self._between = between
+        self._at_end = at_end
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -89,86 +108,117 @@ class GroupCommit:
             UnavailableError: not within the deadline.
             StoreError: refused by Postgres.
         """
-        outcome = self._wait(_Ticket(event, time.monotonic() + self._deadline_s))
-        assert outcome is not None  # noqa: S101  # a ticket with an event that is done without an error has one
-        return outcome
+        [result] = self.submit_all([event])
+        if isinstance(result, StoreError):
+            raise result
+        assert not isinstance(result, UnavailableError)  # noqa: S101  # one event, unavailable: raised already
+        return result
+
+    def submit_all(self, events: Sequence[Event]) -> list[Result]:
+        """Commits `events` together, with whatever else is waiting; what became of each, in their order.
+
+        One that Postgres refuses is told as a StoreError and sinks no other. Where that took several statements, and
+        Postgres went away between them, what is not known is told as an UnavailableError.
+
+        Raises:
+            UnavailableError: not within the deadline; of none is it known.
+        """
+        results = self._wait(_Ticket(events, time.monotonic() + self._deadline_s))
+        if all(isinstance(result, UnavailableError) for result in results):
+            raise UnavailableError("Postgres does not answer")
+        return results
 
     def check(self) -> None:
         """Returns when Postgres gave a sign of life on the writer's own connection. Raises UnavailableError."""
-        self._wait(_Ticket(None, time.monotonic() + self._deadline_s))
+        if self._wait(_Ticket((), time.monotonic() + self._deadline_s)):
+            raise UnavailableError("Postgres does not answer")
 
-    def _wait(self, ticket: _Ticket) -> Outcome | None:
+    def _wait(self, ticket: _Ticket) -> list[Result]:
         self._waiting.put(ticket)
         if not ticket.done.acquire(timeout=self._deadline_s):
             ticket.abandoned = True
             raise UnavailableError("Postgres does not answer")
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.outcome
+        return ticket.results
 
     def _run(self) -> None:
         running = True
         while running:
-            group = [self._waiting.get()]
-            while len(group) < self._max_events:
+            group = [self._next()]
+            events = _events(group[0])
+            while events < self._max_events:
                 try:
                     group.append(self._waiting.get_nowait())
                 except queue.Empty:
                     break
+                events += _events(group[-1])
             running = None not in group
             # Whoever gave up has been answered 503: writing its event now would only surprise its client.
             live = [ticket for ticket in group if ticket is not None and not ticket.abandoned]
             if live:
                 self._settle(live)
+        self._at_end()
+
+    def _next(self) -> _Ticket | None:
+        while True:
+            again_s = self._between()
+            try:
+                return self._waiting.get(timeout=again_s)
+            except queue.Empty:
+                continue
 
     def _settle(self, group: list[_Ticket]) -> None:
         """Failure policy: closed. Whatever goes wrong, every ticket gets an answer, and never a 201 without COMMIT."""
+        events = [event for ticket in group for event in ticket.events]
+        results, accepted = self._commit(events, max(ticket.deadline_s for ticket in group))
+        if accepted:
+            crash.point("api.after-commit")
+        gone = next((result for result in results if isinstance(result, UnavailableError)), None)
+        left = iter(results)
+        for ticket in group:
+            ticket.results = list(islice(left, len(ticket.events))) if ticket.events else [gone] if gone else []
+            ticket.done.release()
+        if accepted:
+            crash.point("api.before-produce")
+            self._after_commit(accepted)
+
+    def _commit(self, events: Sequence[Event], until_s: float) -> tuple[list[Result], list[Accepted]]:
+        """What became of each of `events`, and which are to be handed over. With no event: nothing, or why not."""
+        started_s = time.monotonic()
+        failed: UnavailableError | StoreError
         try:
-            settled = self._commit(group)
+            settled = self._link.run(
+                lambda connection: commit_group(connection, events, self._member),
+                until_s=until_s,
+                stop=self._stopping.is_set,
+            )
         except _POISON as error:
-            if len(group) > 1:
-                log.warning("a group of %d was refused, committing one by one reason=%s", len(group), error)
-                for ticket in group:
-                    self._settle([ticket])
-                return
-            log.error("an event was refused by Postgres reason=%s", error, extra={"transaction_id": _id(group[0])})
-            self._fail(group, StoreError("Postgres refused the event"))
+            if len(events) > 1:
+                log.warning("a group of %d was refused, committing its halves reason=%s", len(events), error)
+                return self._commit_halves(events, until_s)
+            log.error("an event was refused by Postgres reason=%s", error, extra={"transaction_id": _id(events)})
+            failed = StoreError("Postgres refused the event")
         except psycopg.Error:
-            self._fail(group, UnavailableError("Postgres does not answer"))
+            failed = UnavailableError("Postgres does not answer")
         except Exception:  # the writer serves every request: it must outlive a bug in one group
             log.exception("a group could not be committed")
-            self._fail(group, StoreError("the group could not be committed"))
+            failed = StoreError("the group could not be committed")
         else:
-            if settled.accepted:
-                crash.point("api.after-commit")
-            with_event = [ticket for ticket in group if ticket.event is not None]
-            for ticket, outcome in zip(with_event, settled.outcomes, strict=True):
-                ticket.outcome = outcome
-            for ticket in group:
-                ticket.done.release()
-            if settled.accepted:
-                crash.point("api.before-produce")
-                self._after_commit(settled.accepted)
+            if events:
+                metrics.GROUP_EVENTS.observe(len(events))
+                metrics.COMMIT_SECONDS.observe(time.monotonic() - started_s)
+            return list(settled.outcomes), settled.accepted
+        return [failed] * max(1, len(events)), []
 
-    def _commit(self, group: list[_Ticket]) -> Settled:
-        events = [ticket.event for ticket in group if ticket.event is not None]
-        started_s = time.monotonic()
-        settled = self._link.run(
-            lambda connection: commit_group(connection, events, self._member),
-            until_s=max(ticket.deadline_s for ticket in group),
-            stop=self._stopping.is_set,
-        )
-        if events:
-            metrics.GROUP_EVENTS.observe(len(events))
-            metrics.COMMIT_SECONDS.observe(time.monotonic() - started_s)
-        return settled
-
-    @staticmethod
-    def _fail(group: list[_Ticket], error: Exception) -> None:
-        for ticket in group:
-            ticket.error = error
-            ticket.done.release()
+    def _commit_halves(self, events: Sequence[Event], until_s: float) -> tuple[list[Result], list[Accepted]]:
+        middle = len(events) // 2
+        first, first_accepted = self._commit(events[:middle], until_s)
+        second, second_accepted = self._commit(events[middle:], until_s)
+        return first + second, first_accepted + second_accepted
 
 
-def _id(ticket: _Ticket) -> str:
-    return ticket.event.transaction_id if ticket.event is not None else ""
+def _events(ticket: _Ticket | None) -> int:
+    return len(ticket.events) if ticket is not None else 0
+
+
+def _id(events: Sequence[Event]) -> str:
+    return events[0].transaction_id if events else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from services.common.event import (
@@ -17,7 +17,8 @@ from services.common.event import (
 )
 from services.common.signing import SIGNATURE_HEADER, Secrets
 
-_SIGNATURE_KEY: Final = "HTTP_" + SIGNATURE_HEADER.upper().replace("-", "_")
+SIGNATURE_KEY: Final = "HTTP_" + SIGNATURE_HEADER.upper().replace("-", "_")
+_JSON_ONLY: Final = ("application/json",)
 _FORBIDDEN: Final = b'{"error": "The signature in X-HMAC-Signature is missing or wrong."}'
 """Constant: whoever cannot sign learns nothing about the body it sent."""
 
@@ -32,12 +33,14 @@ class RefusedError(Exception):
         self.reason = reason
 
 
+def error_document(sentence: str, fields: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What is said of an event that is not accepted."""
+    return {"error": sentence} if fields is None else {"error": sentence, "fields": dict(fields)}
+
+
 def error_body(sentence: str, fields: Mapping[str, str] | None = None) -> bytes:
     """The JSON body of an answer that is not 201."""
-    document: dict[str, Any] = {"error": sentence}
-    if fields is not None:
-        document["fields"] = dict(fields)
-    return json.dumps(document).encode()
+    return json.dumps(error_document(sentence, fields)).encode()
 
 
 def receive(environ: Mapping[str, Any], secrets: Secrets) -> Event:
@@ -48,59 +51,65 @@ def receive(environ: Mapping[str, Any], secrets: Secrets) -> Event:
     Raises:
         RefusedError: 415, 413, 403 or 400.
     """
-    raw = read_body(environ)
-    signature = environ.get(_SIGNATURE_KEY)
+    raw, _ = read_body(environ, MAX_BODY_BYTES, _JSON_ONLY)
+    signature = environ.get(SIGNATURE_KEY)
     try:
         body = parse_body(raw) if secrets.verify(signature, raw) else _signed_in_canonical_form(raw, signature, secrets)
         return validate(body.document, body.faults)
     except InvalidEventError as error:
-        raise _invalid(error) from error
+        raise RefusedError(400, error_body(error.sentence, error.fields), reason_of(error)) from error
 
 
 def _signed_in_canonical_form(raw: bytes, signature: str | None, secrets: Secrets) -> Body:
     """The body of a client that signs the canonical form and sends another layout. Raises RefusedError: 403."""
-    forbidden = RefusedError(403, _FORBIDDEN, "signature missing or wrong")
     if signature is None:
-        raise forbidden
+        raise forbidden()
     try:
         body = parse_body(raw)
         genuine = secrets.verify(signature, canonical_bytes(body.document))
     except (InvalidEventError, RecursionError):
-        raise forbidden from None
+        raise forbidden() from None
     if not genuine:
-        raise forbidden
+        raise forbidden()
     return body
 
 
-def _invalid(error: InvalidEventError) -> RefusedError:
+def forbidden() -> RefusedError:
+    """The refusal of a request whose signature is missing or wrong."""
+    return RefusedError(403, _FORBIDDEN, "signature missing or wrong")
+
+
+def reason_of(error: InvalidEventError) -> str:
+    """What is wrong with an event, for the log."""
     faults = ", ".join(f"{name} {reason}" for name, reason in list(error.fields.items())[:10])
-    return RefusedError(400, error_body(error.sentence, error.fields), f"{error.sentence} {faults}".strip())
+    return f"{error.sentence} {faults}".strip()
 
 
-def read_body(environ: Mapping[str, Any]) -> bytes:
-    """The raw body.
+def read_body(environ: Mapping[str, Any], limit_bytes: int, media_types: Sequence[str]) -> tuple[bytes, str]:
+    """The raw body, and which of `media_types` it is.
 
     Whatever the answer will be, the body is read, up to the limit: the server hangs up on a caller whose body it did
     not take, and nginx would learn of that with the next payment that it sends down the connection.
 
     Raises:
-        RefusedError: 415 for another content type than JSON, 413 for more than 64 KiB, announced or sent; 400 for a
-            body that does not arrive whole.
+        RefusedError: 415 for another content type, 413 for more than `limit_bytes`, announced or sent; 400 for a body
+            that does not arrive whole.
     """
     announced = environ.get("CONTENT_LENGTH") or ""
-    if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
-        raise _too_large()
+    if announced.isdecimal() and int(announced[:20]) > limit_bytes:
+        raise _too_large(limit_bytes)
     try:
-        body: bytes = environ["wsgi.input"].read(MAX_BODY_BYTES + 1)
+        body: bytes = environ["wsgi.input"].read(limit_bytes + 1)
     except OSError as error:
         raise RefusedError(400, error_body("The body did not arrive whole."), "body cut") from error
-    if len(body) > MAX_BODY_BYTES:
-        raise _too_large()
+    if len(body) > limit_bytes:
+        raise _too_large(limit_bytes)
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise RefusedError(415, error_body("The Content-Type must be application/json."), "not application/json")
-    return body
+    if media_type not in media_types:
+        allowed = " or ".join(media_types)
+        raise RefusedError(415, error_body(f"The Content-Type must be {allowed}."), f"not {allowed}")
+    return body, media_type
 
 
-def _too_large() -> RefusedError:
-    return RefusedError(413, error_body(f"The body must be at most {MAX_BODY_BYTES} bytes long."), "body too large")
+def _too_large(limit_bytes: int) -> RefusedError:
+    return RefusedError(413, error_body(f"The body must be at most {limit_bytes} bytes long."), "body too large")

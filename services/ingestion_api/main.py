@@ -22,6 +22,7 @@ from services.common.postgres import Link
 from services.common.schema import SchemaError, migrate_when_up
 from services.common.settings import load
 from services.ingestion_api.app import make_app
+from services.ingestion_api.bursts import Bursts
 from services.ingestion_api.group_commit import GroupCommit
 from services.ingestion_api.handover import Handover
 from services.ingestion_api.marking import Marking
@@ -31,6 +32,10 @@ from services.ingestion_api.store import WRITER_OPTIONS
 log = logging.getLogger("services.ingestion_api")
 _FIRST_ANSWER_S: Final = 1.5
 """What a start waits for Kafka at most: what is accepted before it has answered is left to the publisher."""
+
+
+_BURST_MS: Final = 1
+"""Long enough for a burst to be one request, however many calls bring it to the client."""
 
 
 class _OneProcessServer(MTServer):
@@ -57,7 +62,9 @@ def main() -> int:
     except SchemaError as error:
         log.error("%s", error)
         return 1
-    handover = Handover(lambda on_error: _producer(settings, on_error), settings.kafka_topic, _lanes(settings))
+    handover = Handover(
+        lambda on_error: _producer(settings, on_error), settings.kafka_topic, Lanes(settings.kafka_topic_partitions)
+    )
     deadline_s = settings.postgres_deadline_sec
     marking = Marking(
         handover,
@@ -66,12 +73,15 @@ def main() -> int:
         interval_s=settings.mark_interval_ms / 1000,
         deadline_s=deadline_s,
     )
+    bursts = Bursts(handover.send, interval_s=settings.handover_linger_ms / 1000)
     store = GroupCommit(
         Link(settings.conninfo, f"{settings.member_name} writer", deadline_s=deadline_s, options=WRITER_OPTIONS),
         settings.member_name,
         deadline_s=deadline_s,
         max_events=settings.group_max_events,
-        after_commit=handover.send,
+        after_commit=bursts.add,
+        between=bursts.send_due,
+        at_end=bursts.send_all,
     )
     handover.ask(_FIRST_ANSWER_S)
     marking.start()
@@ -96,15 +106,11 @@ def _assert_port_free(host: str, port: int) -> None:
         probe.bind(address)
 
 
-def _lanes(settings: ApiSettings) -> Lanes:
-    return Lanes(settings.kafka_topic_partitions, stay_s=settings.handover_linger_ms / 1000)
-
-
 def _producer(settings: ApiSettings, on_error: object) -> Producer:
     return make_producer(
         settings,
         settings.member_name,
-        linger_ms=settings.handover_linger_ms,
+        linger_ms=_BURST_MS,
         message_timeout_ms=settings.handover_timeout_ms,
         queue_buffering_max_messages=settings.handover_queue_max,
         queue_buffering_max_kbytes=64 * 1024,

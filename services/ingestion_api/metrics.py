@@ -14,8 +14,14 @@ REFUSED: Final = Counter("bruce_api_refused_total", "Events not accepted, by HTT
 REQUEST_SECONDS: Final = Histogram(
     "bruce_api_request_seconds", "POST /events, from the view's start to its answer.", buckets=LATENCY_BUCKETS_S
 )
+BATCH_SECONDS: Final = Histogram(
+    "bruce_api_batch_seconds", "POST /events/batch, from the view's start to its answer.", buckets=LATENCY_BUCKETS_S
+)
+BATCH_EVENTS: Final = Histogram(
+    "bruce_api_batch_events", "Events in one request of POST /events/batch.", buckets=(1, 5, 20, 50, 100, 200, 350, 500)
+)
 GROUP_EVENTS: Final = Histogram(
-    "bruce_api_commit_group_events", "Events committed together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "bruce_api_commit_group_events", "Events committed together.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )
 COMMIT_SECONDS: Final = Histogram(
     "bruce_api_commit_seconds", "One group: statement, COMMIT and look-up of conflicts.", buckets=LATENCY_BUCKETS_S

@@ -51,9 +51,15 @@ def send(url, document, session=requests):
     return session.post(f"{url}/events", data=body, headers=headers, timeout=10)
 
 
+def send_batch(url, documents, session=requests, timeout_s=10):
+    body = canonical_bytes(documents)
+    headers = {"X-HMAC-Signature": SECRETS.sign(body), "Content-Type": "application/json"}
+    return session.post(f"{url}/events/batch", data=body, headers=headers, timeout=timeout_s)
+
+
 @contextmanager
-def replica(tmp_path, conninfo, kafka_settings, member="ingestion-api-1", port=None):
-    """The real process, ready; `url` leads to it."""
+def replica(tmp_path, conninfo, kafka_settings, member="ingestion-api-1", port=None, **more):
+    """The real process, ready, with `more` in its environment; `url` leads to it."""
     port = port or free_port()
     environment = {
         "MEMBER_NAME": member,
@@ -61,6 +67,7 @@ def replica(tmp_path, conninfo, kafka_settings, member="ingestion-api-1", port=N
         "DATABASE_URL": conninfo,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_settings.kafka_bootstrap_servers,
         "KAFKA_TOPIC": kafka_settings.kafka_topic,
+        **more,
     }
     with service("services.ingestion_api", tmp_path, **environment) as running:
         running.url = f"http://127.0.0.1:{port}"

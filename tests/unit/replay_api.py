@@ -8,10 +8,15 @@ from aiohttp import web
 
 
 class Api:
-    """`script` maps a transaction id (or None for all) to the answers its tries get, in order; then 201."""
+    """`script` maps a transaction id (or None for all) to the answers its tries get, in order; then 201.
+
+    `batch_script` holds the answers that whole batches get, in order; then each event of one gets its own.
+    """
 
     def __init__(self):
         self.script = {}
+        self.batch_script = []
+        self.batches = []
         self.requests = []
         self.on_request = lambda document: None
         self.headers = []
@@ -55,11 +60,41 @@ class Api:
         headers = {"Retry-After": "0"} if answer == 503 else {}
         return web.json_response({"error": f"No: {answer}."}, status=answer, headers=headers)
 
+    async def handle_batch(self, request):
+        body = await request.read()
+        documents = json.loads(body)
+        self.batches.append((documents, body, request.headers.get("X-HMAC-Signature")))
+        for document in documents:
+            self.on_request(document)
+        if self.latency_s:
+            await asyncio.sleep(self.latency_s)
+        answer = self.batch_script.pop(0) if self.batch_script else 207
+        if answer == "reset":
+            request.transport.abort()
+            return web.Response()
+        if answer == "hang":
+            await asyncio.sleep(60)
+        if answer not in (201, 207):
+            headers = {"Retry-After": "0"} if answer == 503 else {}
+            return web.json_response({"error": f"No: {answer}."}, status=answer, headers=headers)
+        results = [self._result(document["Transaction ID"]) for document in documents]
+        return web.json_response({"results": results}, status=answer, headers={"X-Served-By": "ingestion-api-2"})
+
+    def _result(self, transaction_id):
+        answers = self.script.get(transaction_id)
+        answer = answers.pop(0) if answers else 201
+        if isinstance(answer, dict):
+            return answer
+        if answer == 201:
+            return {"status": 201, "transaction_id": transaction_id.lower(), "duplicate": False}
+        return {"status": answer, "transaction_id": transaction_id.lower(), "error": f"No: {answer}."}
+
 
 @asynccontextmanager
 async def serving(api):
     app = web.Application()
     app.router.add_post("/events", api.handle)
+    app.router.add_post("/events/batch", api.handle_batch)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -106,6 +106,60 @@ def test_one_poisonous_event_does_not_sink_its_neighbours(writer):
     assert answers == {"a": Outcome.ACCEPTED, "poison": StoreError, "b": Outcome.ACCEPTED}
 
 
+def test_a_batch_is_committed_in_one_statement_with_whatever_else_waits(writer):
+    writer.link.gate.clear()
+    first, _ = submit_all(writer, ["first"])
+    while writer._waiting.qsize():
+        pass
+    single, _ = submit_all(writer, ["single"])
+    while writer._waiting.qsize() < 1:
+        pass
+    results = []
+    batch = threading.Thread(target=lambda: results.extend(writer.submit_all([event(str(n)) for n in range(250)])))
+    batch.start()
+    while writer._waiting.qsize() < 2:
+        pass
+    writer.link.gate.set()
+    for thread in [*first, *single, batch]:
+        thread.join(10)
+    assert results == [Outcome.ACCEPTED] * 250
+    assert writer.groups == [["first"], ["single", *map(str, range(250))]]
+    assert len(writer.handed) == 252
+
+
+def test_a_poisonous_event_of_a_batch_sinks_no_other_of_it(writer):
+    ids = [*map(str, range(300)), "poison", *map(str, range(300, 400))]
+    results = writer.submit_all([event(one) for one in ids])
+    assert [type(result) for result in results] == [Outcome] * 300 + [StoreError] + [Outcome] * 100
+    assert sorted(one.transaction_id for one in writer.handed) == sorted(set(ids) - {"poison"})
+    assert len(writer.groups) < 25, "halves, not one by one"
+
+
+def test_with_postgres_away_between_the_parts_of_a_batch_the_rest_is_told_as_not_known(writer):
+    run = writer.link.run
+    calls = []
+
+    def away_after_two(work, **how):
+        calls.append(1)
+        if len(calls) > 3:
+            raise psycopg.OperationalError("away")
+        return run(work, **how)
+
+    writer.link.run = away_after_two
+    results = writer.submit_all([event(one) for one in ("a", "b", "poison", "c")])
+    assert results[:2] == [Outcome.ACCEPTED] * 2
+    assert all(isinstance(result, UnavailableError) for result in results[2:])
+    assert [one.transaction_id for one in writer.handed] == ["a", "b"]
+
+
+def test_a_batch_of_which_nothing_is_known_is_told_so_as_a_whole(writer):
+    writer.link.error = psycopg.OperationalError("away")
+    with pytest.raises(UnavailableError):
+        writer.submit_all([event("a"), event("b")])
+    with pytest.raises(UnavailableError):
+        writer.check()
+
+
 def test_with_postgres_away_every_request_of_the_group_is_told_so(writer):
     writer.link.error = psycopg.OperationalError("away")
     assert gather(writer, ["a", "b"]) == {"a": UnavailableError, "b": UnavailableError}

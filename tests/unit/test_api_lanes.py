@@ -11,11 +11,6 @@ def test_bursts_go_round():
     assert picks(Lanes(3), 5) == [0, 1, 2, 0, 1]
 
 
-def test_a_lane_is_kept_for_its_stay():
-    lanes = Lanes(3, stay_s=0.02)
-    assert [lanes.pick(now_s)[0] for now_s in (1.0, 1.01, 1.019, 1.021, 1.03)] == [0, 0, 0, 1, 1]
-
-
 def test_a_lane_that_gets_no_report_is_passed_over_and_the_others_go_on():
     lanes = Lanes(3)
     lanes.sent(1, 5, 0.0)

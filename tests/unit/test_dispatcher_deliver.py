@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import ssl
 import struct
+import subprocess
 import time
 import tracemalloc
 from contextlib import asynccontextmanager
@@ -10,7 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services.common.signing import Secrets
-from services.dispatcher.deliver import MAX_ANSWER_BYTES, AiohttpDeliverer, Answer, RequestHeaders
+from services.dispatcher import http_client
+from services.dispatcher.deliver import Answer, HttpDeliverer, RequestHeaders
+from services.dispatcher.http_client import MAX_ANSWER_BYTES
 from tests.unit.dispatcher_ports import record
 
 BODY = b'{"Transaction ID": "x"}'
@@ -33,7 +37,7 @@ async def merchant(talk, timeout_s=2.0):
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-    deliverer = AiohttpDeliverer(url, timeout_s=timeout_s, max_connections=5)
+    deliverer = HttpDeliverer(url, timeout_s=timeout_s)
     try:
         yield deliverer, requests
     finally:
@@ -67,7 +71,7 @@ async def test_a_2xx_is_a_delivery_and_its_connection_is_used_again(status):
             assert (found, found.delivered) == (Answer(status), True)
         assert [body for _, body in requests] == [BODY] * 3
         assert requests[0][0].startswith(b"POST /hook HTTP/1.1\r\n")
-        assert len(deliverer._session.connector._conns) == 1
+        assert deliverer.idle_connections == 1
 
 
 async def test_a_redirect_is_a_failed_attempt_and_is_not_followed():
@@ -106,14 +110,14 @@ async def test_an_answer_that_drips_within_the_time_is_taken_and_its_connection_
     async with merchant(drips(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0.005)) as (one, requests):
         assert [await one.post({}, BODY) for _ in range(2)] == [Answer(200)] * 2
         assert len(requests) == 2
-        assert len(one._session.connector._conns) == 1
+        assert one.idle_connections == 1
 
 
 async def test_the_time_is_for_the_whole_answer_however_often_a_byte_comes():
     began_s = time.monotonic()
     async with merchant(drips(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10_000, 0.02), timeout_s=0.5) as (one, _):
         assert await one.post({}, BODY) == Answer(None, "timeout")
-        assert not one._session.connector._conns
+        assert not one.idle_connections
     assert time.monotonic() - began_s < 3
 
 
@@ -128,7 +132,7 @@ async def test_a_status_in_time_decides_though_its_body_drips_on_and_that_ends_i
 
     async with merchant(talk, timeout_s=0.5) as (one, _):
         assert await one.post({}, BODY) == Answer(status)
-        assert not one._session.connector._conns, "the rest of the body would be taken for the next answer"
+        assert not one.idle_connections, "the rest of the body would be taken for the next answer"
     assert time.monotonic() - began_s < 3
 
 
@@ -144,7 +148,7 @@ async def test_a_connection_that_is_reset_or_refused_is_a_failed_attempt():
         assert await one.post({}, BODY) == Answer(None, "reset")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    deliverer = AiohttpDeliverer(f"http://127.0.0.1:{port}/", timeout_s=2, max_connections=1)
+    deliverer = HttpDeliverer(f"http://127.0.0.1:{port}/", timeout_s=2)
     assert await deliverer.post({}, BODY) == Answer(None, "refused")
     await deliverer.close()
 
@@ -182,7 +186,7 @@ async def test_of_an_endless_answer_little_is_read():
 
     async with merchant(talk) as (one, _):
         assert (await one.post({}, BODY)).delivered
-        assert not one._session.connector._conns, "a connection with an answer left in it is not used again"
+        assert not one.idle_connections, "a connection with an answer left in it is not used again"
     assert sent < 200 * MAX_ANSWER_BYTES
 
 
@@ -207,7 +211,7 @@ async def test_a_huge_answer_counts_by_its_status_and_costs_no_memory(status):
             tracemalloc.stop()
         assert found == [Answer(status)] * 5
         assert len(requests) == 6
-        assert not one._session.connector._conns
+        assert not one.idle_connections
     assert peak_bytes < 16 * 1024 * 1024, "far below the 320 MiB that were offered"
 
 
@@ -269,3 +273,111 @@ def test_a_redelivery_is_signed_anew_under_the_same_id_and_says_which_it_is():
     assert secrets.verify(made["X-HMAC-Signature"], one.body)
     signed = made["webhook-id"], made["webhook-timestamp"], made["webhook-signature"], one.body
     assert secrets.verify_webhook(*signed, now_s=1_800_009_000.0)
+
+
+async def test_a_request_is_never_repeated_by_itself_not_even_on_a_connection_that_was_good_before():
+    """The merchant may have taken it; whether it is sent again is the dispatcher's to say, as an attempt of its own."""
+    answers = [says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), reset]
+
+    async def talk(writer):
+        await answers.pop(0)(writer)
+
+    async with merchant(talk) as (one, requests):
+        assert await one.post({}, BODY) == Answer(200)
+        assert await one.post({}, BODY) == Answer(None, "reset")
+        assert len(requests) == 2
+
+
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one():
+    twice = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2
+    answers = [says(twice), says(b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n")]
+
+    async def talk(writer):
+        await answers.pop(0)(writer)
+
+    async with merchant(talk) as (one, _):
+        assert await one.post({}, BODY) == Answer(200)
+        await asyncio.sleep(0.05)
+        assert await one.post({}, BODY) == Answer(500)
+
+
+async def test_a_connection_that_the_merchant_closes_is_not_used_again():
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    async with merchant(says(answer)) as (one, requests):
+        assert [await one.post({}, BODY) for _ in range(2)] == [Answer(200)] * 2
+        assert one.idle_connections == 0
+        assert len(requests) == 2
+
+
+async def test_an_answer_whose_end_is_the_connections_end_is_an_answer():
+    async def talk(writer):
+        await says(b"HTTP/1.0 200 OK\r\n\r\nfine")(writer)
+        writer.close()
+
+    async with merchant(talk) as (one, _):
+        assert await one.post({}, BODY) == Answer(200)
+
+
+async def test_an_answer_that_only_announces_another_is_none():
+    text = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 202 OK\r\nContent-Length: 2\r\n\r\nok"
+    async with merchant(says(text)) as (one, _):
+        assert [await one.post({}, BODY) for _ in range(2)] == [Answer(202)] * 2
+
+
+async def test_a_header_that_would_be_two_is_never_sent():
+    async with merchant(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as (one, requests):
+        assert await one.post({"X-Ours": "1\r\nX-Theirs: 2"}, BODY) == Answer(None, "malformed header")
+        assert requests == []
+
+
+async def test_an_idle_connection_is_closed_after_its_time(monkeypatch):
+    monkeypatch.setattr(http_client, "KEEP_ALIVE_S", 0.05)
+    async with merchant(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as (one, _):
+        await asyncio.gather(*[one.post({}, BODY) for _ in range(3)])
+        assert one.idle_connections == 3
+        for _ in range(200):
+            if not one.idle_connections:
+                break
+            await asyncio.sleep(0.02)
+        assert one.idle_connections == 0
+
+
+async def test_many_requests_at_once_each_get_their_own_answer():
+    async def talk(writer):
+        await asyncio.sleep(0.01)
+        await says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")(writer)
+
+    async with merchant(talk) as (one, requests):
+        assert await asyncio.gather(*[one.post({}, BODY) for _ in range(200)]) == [Answer(200)] * 200
+        assert len(requests) == 200
+
+
+async def test_a_name_that_cannot_be_resolved_is_said():
+    deliverer = HttpDeliverer("http://no-such-name.invalid/", timeout_s=5)
+    assert (await deliverer.post({}, BODY)).error in ("dns", "timeout")
+    await deliverer.close()
+
+
+async def test_a_merchant_whose_certificate_nobody_knows_is_not_delivered_to(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    deliverer = HttpDeliverer(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", timeout_s=5)
+    assert await deliverer.post({}, BODY) == Answer(None, "tls")
+    await deliverer.close()
+    server.close()
+
+
+async def test_the_address_is_sent_as_it_stands_in_the_url():
+    async with merchant(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as (one, requests):
+        base = one._client._begin.split("Host: ")[1].strip()
+        other = HttpDeliverer(f"http://{base}/a%20b?c=d&e=f#no", timeout_s=2)
+        assert (await other.post({}, BODY)).delivered
+        await other.close()
+        head = requests[0][0].decode()
+    assert head.startswith("POST /a%20b?c=d&e=f HTTP/1.1\r\n")
+    assert f"Host: {base}\r\n" in head

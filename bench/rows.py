@@ -1,0 +1,191 @@
+"""What is measured, row by row, and what each row must reach on the machine that docs/performance.md describes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.adapters import Target
+from bench.load import Behaviour, Load
+from bench.measure import Patience, Say, measure
+from bench.processes import tree_cpu_s
+from bench.receiver import Receiver
+from bench.stack import Stack
+from control_room.stack.runtime import BROKERS
+
+_CALM: Final = Behaviour()
+_WARM_UP_EVENTS: Final = 5_000
+_BULK_EVENTS: Final = 100
+"""Events in one request of the rows in bulk."""
+_BULK_CONNECTIONS: Final = 8
+_BACKLOG_EVENTS: Final = 200_000
+_LADDER_PER_S: Final = (400, 600, 800, 1000, 1200, 1500)
+_LADDER_S: Final = 20
+_GROWS: Final = 2.0
+"""A backlog grows where the median of the last fifth is so many times that of the first, and 100 ms more."""
+_IDLE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A stack that is up, and the receiver that its webhooks go to."""
+
+    stack: Stack
+    receiver: Receiver
+    say: Say
+
+    @property
+    def target(self) -> Target:
+        """The stack as it runs now."""
+        return self.stack.target()
+
+    def run(
+        self,
+        load: Load,
+        behaviour: Behaviour = _CALM,
+        patience: Patience | None = None,
+        before_drain: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """One measurement."""
+        return measure(self.target, self.receiver, load, behaviour, patience, before_drain)
+
+    def warm_up(self) -> None:
+        """Caches and compilers, before the first row."""
+        self.run(Load(_WARM_UP_EVENTS), patience=Patience(settle_s=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table."""
+
+    name: str
+    title: str
+    must: str
+    measure: Callable[[Bench], dict[str, Any]]
+    tell: Callable[[Mapping[str, Any]], str]
+    """The figures in a few words, to be read against `must`."""
+
+
+def _closed(bench: Bench) -> dict[str, Any]:
+    return bench.run(Load(50_000))
+
+
+def _bulk(bench: Bench) -> dict[str, Any]:
+    return bench.run(Load(50_000, connections=_BULK_CONNECTIONS, batch=_BULK_EVENTS))
+
+
+def _open(rate_per_s: int, seconds: int = 60) -> Callable[[Bench], dict[str, Any]]:
+    return lambda bench: bench.run(Load(rate_per_s * seconds, connections=256, rate_per_s=rate_per_s))
+
+
+def _sustained(bench: Bench) -> dict[str, Any]:
+    """Rates upwards until the latency grows while the rate stays: the last one before that."""
+    steps, highest = [], 0
+    for rate_per_s in _LADDER_PER_S:
+        found = bench.run(Load(rate_per_s * _LADDER_S, connections=256, rate_per_s=rate_per_s))
+        first, *_, last = (value or 0.0 for value in found["p50_ms_of_fifths"])
+        grows = last > _GROWS * first and last - first > 100
+        steps.append({"rate_per_s": rate_per_s, "p50_ms_of_fifths": found["p50_ms_of_fifths"], "grows": grows})
+        bench.say(f"open loop at {rate_per_s}/s: median {first:.0f} ms at the start, {last:.0f} ms at the end")
+        if grows:
+            break
+        highest = rate_per_s
+    return {"highest_rate_per_s": highest, "steps": steps}
+
+
+def _failing(bench: Bench) -> dict[str, Any]:
+    return bench.run(Load(20_000), Behaviour(failing=0.3), Patience(quiet_s=60, drain_s=420))
+
+
+def _hanging(bench: Bench) -> dict[str, Any]:
+    load = Load(300 * 30, connections=256, rate_per_s=300)
+    calm = bench.run(load)
+    found = bench.run(load, Behaviour(hanging=0.3), Patience(quiet_s=60, drain_s=420))
+    return {**found, "calm_first_try": calm["first_try"]}
+
+
+def _kafka_backlog(bench: Bench) -> dict[str, Any]:
+    """What waits in Kafka while no dispatcher runs, and how fast one that comes back delivers it."""
+    bench.stack.runtime.stop(["dispatcher"])
+    return _drained(bench, lambda: bench.stack.runtime.start(["dispatcher"]))
+
+
+def _outbox_backlog(bench: Bench) -> dict[str, Any]:
+    """What waits in the outbox while no broker runs, and how fast it is published and delivered once they are back."""
+    bench.stack.runtime.stop(BROKERS)
+    return _drained(bench, lambda: bench.stack.runtime.start(BROKERS))
+
+
+def _drained(bench: Bench, come_back: Callable[[], None]) -> dict[str, Any]:
+    load = Load(_BACKLOG_EVENTS, connections=_BULK_CONNECTIONS, batch=_BULK_EVENTS)
+    found = bench.run(load, patience=Patience(settle_s=0, quiet_s=900, drain_s=900), before_drain=come_back)
+    return {**found, "drained_per_s": round(found["delivered"] / max(0.01, found["drain_s"]), 1)}
+
+
+def _idle(bench: Bench) -> dict[str, Any]:
+    pids = bench.target.pids
+    time.sleep(_IDLE_S / 3)
+    before = tree_cpu_s(pids)
+    time.sleep(_IDLE_S)
+    parts = {name: (after_s - before[name]) / _IDLE_S for name, after_s in tree_cpu_s(pids).items()}
+    memory = {member.name: member.memory_bytes for member in bench.stack.runtime.status()}
+    return {
+        "share_of_a_core": round(sum(parts.values()), 3),
+        "share_of_a_core_by_part": {name: round(share, 4) for name, share in parts.items()},
+        "memory_mib": round(sum(memory.values()) / 2**20),
+        "memory_mib_by_part": {name: round(size / 2**20, 1) for name, size in memory.items()},
+    }
+
+
+def _rate_and_cost(found: Mapping[str, Any]) -> str:
+    latency = found["scheduled_to_delivered_ms"]
+    return (
+        f"{found['delivered_per_s']:.0f}/s, p99 {latency['p99']} ms, {found['cpu_s_per_1000']:.2f} CPU-s per 1,000, "
+        f"{found['missing']} missing"
+    )
+
+
+def _latency(found: Mapping[str, Any]) -> str:
+    latency = found["scheduled_to_delivered_ms"]
+    return f"p50 {latency['p50']} / p99 {latency['p99']} ms, {found['cpu_s_per_1000']:.2f} CPU-s per 1,000"
+
+
+def _first_try(found: Mapping[str, Any]) -> str:
+    first = found["first_try"]
+    return f"{first['delivered_per_s']:.0f}/s at the first try, p99 {first['ms']['p99']} ms, {found['missing']} missing"
+
+
+def _beside_hanging(found: Mapping[str, Any]) -> str:
+    p99, calm = found["first_try"]["ms"]["p99"], found["calm_first_try"]["ms"]["p99"]
+    return f"p99 {p99} ms, calm {calm} ms; dispatcher {found['memory_mib_by_part'].get('dispatcher')} MiB"
+
+
+def _drain(found: Mapping[str, Any]) -> str:
+    return f"{found['drained_per_s']:.0f}/s, {found['missing']} missing"
+
+
+def _highest(found: Mapping[str, Any]) -> str:
+    return f"{found['highest_rate_per_s']}/s"
+
+
+def _idle_cost(found: Mapping[str, Any]) -> str:
+    return f"{found['share_of_a_core']:.1%} of a core, {found['memory_mib']} MiB"
+
+
+QUICK: Final = (
+    Row("closed", "closed loop, 64 connections", "1,100/s, p99 < 1 s, 1.5 CPU-s", _closed, _rate_and_cost),
+    Row("bulk", "the same in bulk", "3,000/s", _bulk, _rate_and_cost),
+    Row("open-200", "open loop, 200/s", "10 / 50 ms", _open(200), _latency),
+    Row("open-500", "open loop, 500/s", "40 / 200 ms", _open(500), _latency),
+)
+FULL: Final = (
+    *QUICK,
+    Row("sustained", "highest open-loop rate without a growing backlog", "800/s", _sustained, _highest),
+    Row("failing", "30 % of answers are 500", "450/s at the first try, 0 missing", _failing, _first_try),
+    Row("hanging", "30 % of requests hang, 300/s", "2x calm, 200 MB", _hanging, _beside_hanging),
+    Row("kafka-backlog", "drain of 200,000 in Kafka", "3,000/s", _kafka_backlog, _drain),
+    Row("outbox-backlog", "drain of 200,000 in the outbox", "5,000/s", _outbox_backlog, _drain),
+    Row("idle", "idle stack", "10 %, 1.6 GiB", _idle, _idle_cost),
+)
