@@ -41,8 +41,8 @@ and what is allowed; an empty one counts as not set. `bruce-control up` passes t
 and decides ports, addresses and passwords itself. A running stack keeps the settings it was started with: take it down
 to change them.
 
-`HMAC_SECRET`, `POSTGRES_PASSWORD` and `DATABASE_URL` may stand in a file instead: `HMAC_SECRET_FILE` names it, and
-so on.
+`HMAC_SECRET`, `POSTGRES_PASSWORD`, `DATABASE_URL` and `KAFKA_CLIENT` may stand in a file instead: `HMAC_SECRET_FILE`
+names it, and so on.
 
 This page is made from the code by `python -m scripts.settings_page`.
 """

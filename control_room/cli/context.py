@@ -17,7 +17,7 @@ from control_room.durations import seconds
 from control_room.replay.errors import BadRowsError, OptionsError, ReplayError
 from control_room.replay.errors import SourceError as FileSourceError
 from control_room.runs.folders import NoRunError
-from control_room.stack.runtime import NotRunningError, Runtime, StackError
+from control_room.stack.runtime import NotRunningError, Runtime, StackError, StackSettingsError
 from control_room.stack.select import open_runtime, resolve_state_dir
 from control_room.tracking.parts import SourceError
 from services.common.signing import SecretError
@@ -72,7 +72,7 @@ def _stack_options(verb: F, *names: str) -> F:
         help="The stack's state folder. [default: $BRUCE_STATE, else .bruce]",
     )(verb)
     return click.option(
-        "--runtime", "runtime_name", type=click.Choice(["local", "docker"]), help="What runs the stack."
+        "--runtime", "runtime_name", type=click.Choice(["local", "docker", "external"]), help="What runs the stack."
     )(verb)
 
 
@@ -115,6 +115,7 @@ def runs_folder(state: Path | None) -> Path:
 
 _CODES: Final[Mapping[type[Exception], int]] = {
     NotRunningError: exit_codes.UNREACHABLE,
+    StackSettingsError: exit_codes.USAGE,
     StackError: exit_codes.UNREACHABLE,
     SourceError: exit_codes.UNREACHABLE,
     NoRunError: exit_codes.USAGE,

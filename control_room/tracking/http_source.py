@@ -1,4 +1,4 @@
-"""JSON and lines over loopback HTTP, as the control room reads them from members.
+"""JSON and lines over HTTP, as the control room reads them from members.
 
 By the standard library's client: a look through `requests` takes five times the processor, several times a second.
 """
@@ -56,6 +56,8 @@ def request(method: str, url: str, timeout_s: float, document: bytes | None = No
         SourceError: no connection, no answer in time, a status of 300 or more, or a body beyond MAX_BODY_BYTES.
     """
     where = urlsplit(url).netloc
+    if not where:
+        raise SourceError("no address of it is configured")
     try:
         answer = _ask(method, url, timeout_s, document)
     except TimeoutError as error:
@@ -86,7 +88,8 @@ def _ask(method: str, url: str, timeout_s: float, document: bytes | None) -> Ans
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     headers = {"Content-Type": "application/json"} if document is not None else {}
-    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.netloc, timeout=timeout_s)
     try:
         connection.request(method, target, document, headers)
         answer = connection.getresponse()

@@ -22,7 +22,6 @@ from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
 from services.common.bitmap import decode
 from services.common.kafka import make_admin
-from services.common.settings import KafkaSettings
 
 METADATA_TIMEOUT_S: Final = 1.5
 ANSWER_TIMEOUT_S: Final = 1.2
@@ -87,7 +86,7 @@ class KafkaReader:
         self._topic = endpoints.kafka_topic
         self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
-        self._settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=self._topic)
+        self._settings = endpoints.kafka_settings()
         self._admin: AdminClient | None = None
         self._offsets = GroupOffsets(self._settings, "control-room", self._group)
         self._coordinator: Coordinator | None = None

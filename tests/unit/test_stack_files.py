@@ -146,7 +146,7 @@ def test_every_setting_a_service_documents_can_be_given_to_up():
 
     decided = {"MEMBER_NAME", "LISTEN_HOST", "METRICS_PORT", "API_PORT", "MERCHANT_PORT", "LEDGER_PATH", "HMAC_SECRET"}
     decided |= {"DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
-    decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "CRASH_POINTS"}
+    decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLIENT", "KAFKA_TOPIC", "CRASH_POINTS"}
     decided |= {"KAFKA_TOPIC_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS"}
     for settings in (ApiSettings, PublisherSettings, DispatcherSettings, MerchantSettings):
         documented = {name.upper() for name in settings.model_fields}

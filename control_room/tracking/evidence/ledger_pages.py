@@ -33,6 +33,8 @@ class LedgerSource:
     """Reads one merchant's ledger over a kept connection. Not for several threads."""
 
     def __init__(self, merchant_url: str, *, timeout_s: float = 2.0) -> None:
+        self.exists = bool(merchant_url)
+        """Whether there is a ledger to read at all: a merchant elsewhere may keep none for us."""
         self._url = f"{merchant_url.rstrip('/')}/ledger"
         self._timeout_s = timeout_s
         self._session = requests.Session()
@@ -44,6 +46,8 @@ class LedgerSource:
         Raises:
             SourceError: the merchant-server does not answer, or not as a ledger does.
         """
+        if not self.exists:
+            raise SourceError("no merchant-server with a ledger is configured")
         try:
             answer = self._session.get(
                 self._url,
