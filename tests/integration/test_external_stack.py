@@ -11,7 +11,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 import dataset
-from control_room.stack.select import open_runtime
 from tests.integration.fixtures_secured import MECHANISM, PASSWORD, SECRET, USER
 from tests.integration.fixtures_stores import ROOT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -13,6 +14,7 @@ from psycopg.pq import Conninfo
 from pydantic import TypeAdapter, ValidationError
 
 from control_room.stack.external.config import BOOTSTRAP, ExternalConfig
+from control_room.stack.external.hooks import HOOK_PARTS, words_of
 from services.common.settings import Brokers, check_connecting
 from services.common.signing import SecretError, Secrets
 
@@ -20,9 +22,10 @@ _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
-def problems_of(config: ExternalConfig) -> list[str]:
-    """What is wrong with values that only their libraries understand."""
-    return [*_kafka_problems(config), *_postgres_problems(config), *_secret_problems(config)]
+def problems_of(config: ExternalConfig, folder: Path) -> list[str]:
+    """What is wrong with them, a sentence each; `folder`: where hooks run."""
+    found = [*_kafka_problems(config), *_postgres_problems(config), *_secret_problems(config)]
+    return [*found, *_hook_problems(config, folder)]
 
 
 def _kafka_problems(config: ExternalConfig) -> list[str]:
@@ -80,3 +83,15 @@ def _secret_problems(config: ExternalConfig) -> list[str]:
     except SecretError as error:
         return [f"secret: {error}"]
     return []
+
+
+def _hook_problems(config: ExternalConfig, folder: Path) -> list[str]:
+    """Commands that cannot be run in `folder`."""
+    problems = []
+    for name, hook in config.hooks.items():
+        for part in HOOK_PARTS:
+            try:
+                words_of(getattr(hook, part), folder)
+            except ValueError as error:
+                problems.append(f"hooks.{name}.{part}: {error}")
+    return problems

@@ -12,6 +12,7 @@ from typing import Final
 from control_room.stack.external.config import HOOKABLE, Hook
 from control_room.stack.runtime import HookRun
 
+HOOK_PARTS: Final = ("apply", "heal", "evidence")
 PLACE: Final = "{member}"
 """Stands in a command for the member's name."""
 

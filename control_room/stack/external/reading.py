@@ -46,7 +46,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> ExternalConfig:
     problems = [*source.problems]
     try:
         config = ExternalConfig(**filled)
-        problems = problems or problems_of(config)
+        problems = problems or problems_of(config, path.absolute().parent)
     except ValidationError as error:
         problems += _sentences(error)
     if problems:
