@@ -105,7 +105,7 @@ def _context(client: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _scram(name: str, user: str, password: bytes, step: Callable[[bytes], bytes]) -> None:
-    """The four messages of RFC 5802, the broker's own proof checked too."""
+    """The four messages of RFC 5802, the broker's own proof checked too; without SASLprep of the password."""
     nonce = secrets.token_urlsafe(18)
     first = f"n={user.replace('=', '=3D').replace(',', '=2C')},r={nonce}"
     challenge = step(f"n,,{first}".encode()).decode("utf-8", "replace")
@@ -113,9 +113,13 @@ def _scram(name: str, user: str, password: bytes, step: Callable[[bytes], bytes]
     if not told.get("r", "").startswith(nonce) or not told.get("i", "").isdigit() or not told.get("s"):
         raise SourceError("the broker's challenge is unreadable")
     iterations = int(told["i"])
-    if iterations > _MAX_ITERATIONS:
+    if not 0 < iterations <= _MAX_ITERATIONS:
         raise SourceError("the broker's challenge asks for too much")
-    salted = hashlib.pbkdf2_hmac(name, password, base64.b64decode(told["s"]), iterations)
+    try:
+        salt = base64.b64decode(told["s"])
+    except ValueError as error:
+        raise SourceError("the broker's challenge is unreadable") from error
+    salted = hashlib.pbkdf2_hmac(name, password, salt, iterations)
     final = f"c=biws,r={told['r']}"
     signed = f"{first},{challenge},{final}".encode()
     key = hmac.digest(salted, b"Client Key", name)

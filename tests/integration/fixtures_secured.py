@@ -240,6 +240,7 @@ def service(stack, name, **settings):
     env = {**environment.system(os.environ), **own, **settings}
     log = stack.folder / f"{name}.log"
     with process([sys.executable, "-m", f"services.{module}"], log, cwd=ROOT, env=env) as running:
+        (stack.folder / f"{name}.pid").write_text(str(running.pid))
 
         def answers():
             assert running.poll() is None, log.read_text()[-3000:]

@@ -1,11 +1,13 @@
 """The configuration of a stack that runs elsewhere: what is wrong is named, secrets never are."""
 
 import json
+from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from control_room.stack.external import ExternalRuntime
+from control_room.stack.external.config import ExternalConfig
 from control_room.stack.external.reading import read_config
 from control_room.stack.runtime import StackError, StackSettingsError
 from control_room.stack.select import open_runtime, resolve_state_dir
@@ -173,6 +175,23 @@ def test_without_a_secret_nothing_can_be_sent_and_the_rest_goes_on(write, tmp_pa
     with pytest.raises(StackSettingsError, match="has no `secret` or `secret_file`"):
         runtime.secret()
     assert runtime.endpoints().api_url
+
+
+def test_the_documented_example_is_a_configuration(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "external.md").read_text(encoding="utf-8")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "hmac").write_text(ENVIRON["SIGNING"])
+    (tmp_path / "db-password").write_text(HUSH)
+    for there in ("kubectl", "is-gone.sh"):
+        (tmp_path / there).write_text("#!/bin/sh\n")
+        (tmp_path / there).chmod(0o755)
+    path = tmp_path / "staging.yaml"
+    path.write_text(example.replace("/run/secrets/hmac", "hmac").replace(": kubectl", ": ./kubectl"))
+    config = read_config(path, {"KAFKA_PASSWORD": HUSH})
+    assert config.broker_ids == [1, 2, 3]
+    assert conninfo_to_dict(config.conninfo)["password"] == HUSH
+    settings = set(ExternalConfig.model_fields) - {"secret"}
+    assert all(f"`{name}`" in page for name in settings), "every setting is explained"
 
 
 @pytest.mark.parametrize("text", ["security.protocol=SSL", "[]", '{"ssl.ca.location": 1}', '{"acks": "0"}'])

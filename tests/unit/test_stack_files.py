@@ -48,8 +48,6 @@ def test_the_state_folder_is_the_options_then_the_variables_then_the_usual_one(t
 
 
 def test_a_runtime_that_is_not_there_is_a_sentence(tmp_path):
-    with pytest.raises(StackError, match="docker runtime is not there yet"):
-        open_runtime("docker", tmp_path)
     with pytest.raises(StackError, match="no runtime 'k8s'"):
         open_runtime("k8s", tmp_path)
 
