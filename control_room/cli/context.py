@@ -18,7 +18,7 @@ from control_room.replay.errors import BadRowsError, OptionsError, ReplayError
 from control_room.replay.errors import SourceError as FileSourceError
 from control_room.runs.folders import NoRunError
 from control_room.stack.runtime import NotRunningError, Runtime, StackError, StackSettingsError
-from control_room.stack.select import open_runtime, resolve_state_dir
+from control_room.stack.select import RUNTIMES, open_runtime, resolve_state_dir
 from control_room.tracking.parts import SourceError
 from services.common.signing import SecretError
 
@@ -72,7 +72,11 @@ def _stack_options(verb: F, *names: str) -> F:
         help="The stack's state folder. [default: $BRUCE_STATE, else .bruce]",
     )(verb)
     return click.option(
-        "--runtime", "runtime_name", type=click.Choice(["local", "docker", "external"]), help="What runs the stack."
+        "--runtime",
+        "runtime_name",
+        type=click.Choice(RUNTIMES),
+        help="What runs the stack. [default: $BRUCE_RUNTIME, else the one whose stack is there, else docker where its "
+        "engine answers]",
     )(verb)
 
 

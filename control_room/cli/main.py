@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -79,23 +77,27 @@ EPILOG: Final = (
 )
 @click.version_option(package_name="bruce-control")
 @click.option("--read-only", is_flag=True, help="Without a verb: a control room that only watches.")
-@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Without a verb: as in `up`.")
+@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="As in `up`, for any verb.")
+@click.option("--runtime", help="As in `up`, for any verb.")
 @click.option(
     "--external",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A stack that runs elsewhere, as FILE says: see docs/external.md. [default: $BRUCE_EXTERNAL]",
+    help="A stack that runs elsewhere, as FILE says, for any verb: docs/external.md. [default: $BRUCE_EXTERNAL]",
 )
 @click.pass_context
-def cli(ctx: click.Context, read_only: bool, state: Path | None, external: Path | None) -> None:
+def cli(ctx: click.Context, read_only: bool, state: Path | None, runtime: str | None, external: Path | None) -> None:
     """Bruce: payment webhooks delivered at least once, and the proof of it while you break things.
 
     Without a verb, on a terminal, it opens the control room.
     """
+    # As variables they reach every verb, and whatever process it starts; a verb's own option wins over them.
+    if state is not None:
+        os.environ["BRUCE_STATE"] = str(state.absolute())
+    if runtime is not None:
+        os.environ["BRUCE_RUNTIME"] = runtime
     if external is not None:
-        from control_room.stack.select import EXTERNAL
-
-        ctx.with_resource(_environment(EXTERNAL, str(external.absolute())))
+        os.environ["BRUCE_EXTERNAL"] = str(external.absolute())
     if ctx.invoked_subcommand is not None:
         return
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`: what is drawn goes through pipes
@@ -105,20 +107,6 @@ def cli(ctx: click.Context, read_only: bool, state: Path | None, external: Path 
     from control_room.cli.room import open_room
 
     ctx.exit(open_room(state, read_only=read_only))
-
-
-@contextlib.contextmanager
-def _environment(variable: str, value: str) -> Iterator[None]:
-    """Sets a variable for this call and for the processes that it starts, such as the pages of `serve`."""
-    before = os.environ.get(variable)
-    os.environ[variable] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
 
 
 def _interrupt(*_: object) -> None:

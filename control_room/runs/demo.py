@@ -114,8 +114,10 @@ def run_demo(
     """
     began_s = time.monotonic()
     endpoints = runtime.endpoints()
-    for name, reason in unavailable(runtime, (Kill.name, MerchantBehaviour.name)).items():
-        raise UnavailableError(f"the demo is not available here: {name}: {reason}")
+    impossible = unavailable(runtime, (Kill.name, MerchantBehaviour.name))
+    if impossible:
+        why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
+        raise UnavailableError(f"the demo is not available here: {why}")
     options = ReplayOptions(source, max_payments=plan.payments, rate_per_s=plan.rate_per_s, ids="fresh")
     folder = begin_run(endpoints, options, state_dir / "runs")
     narrate(f"run {folder.run_id}: {plan.payments} payments at {plan.rate_per_s:g}/s, {plan.failure_rate:.0%} fail")

@@ -23,6 +23,10 @@ MEMBERS: Final = ("postgres", *BROKERS, *API_REPLICAS, "nginx", "outbox-publishe
 """All members, in an order in which each needs only those before it."""
 
 
+RECORDS: Final[Mapping[str, str]] = {"local": "stack.json", "docker": "docker.json"}
+"""The runtimes there are, and the file in the state folder in which each keeps what it knows of its stack."""
+
+
 class State(StrEnum):
     """What a member's process is doing."""
 
@@ -119,6 +123,8 @@ class Runtime(Protocol):
 
     name: str
     """`local`, `docker` or `external`."""
+    why: str
+    """Why it was chosen, in a few words; `up` says it."""
 
     def up(self, narrate: Narrate) -> None:
         """Starts what is not running and returns when every member is ready; quick where all are.

@@ -134,6 +134,8 @@ class PostgresSettings(BaseSettings):
             }
         deadline_s = max(1, round(self.postgres_deadline_sec))
         defaults = {
+            # A database made without a locale has no encoding, and text would come as bytes.
+            "client_encoding": "UTF8",
             "connect_timeout": deadline_s,
             "keepalives_idle": 5,
             "keepalives_interval": 2,

@@ -28,7 +28,8 @@ class Bruce:
         self.command = command
         self.cwd = cwd
         inherited = {k: v for k, v in os.environ.items() if k not in ("HMAC_SECRET", "BRUCE_STATE")}
-        self.environ = {**inherited, "BRUCE_STATE": str(state), **environ}
+        # The local runtime, on a machine with a Docker engine too: tests/docker has the other one.
+        self.environ = {**inherited, "BRUCE_STATE": str(state), "BRUCE_RUNTIME": "local", **environ}
 
     def start(self, *words: str) -> subprocess.Popen:
         return subprocess.Popen(

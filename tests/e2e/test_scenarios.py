@@ -11,6 +11,15 @@ QUICK = [name for name in shipped() if load(find(name)).quick]
 LINKED = [name for name in QUICK if load(find(name)).needs_links]
 
 
+def test_a_stack_without_links_refuses_to_fault_one_and_says_how_to_get_them(calm):
+    listed = calm.json("chaos", "list")["faults"]["link"]
+    assert "the stack was started without --links; take it down and start it with" in listed["unavailable"]
+    refused = calm.run("chaos", "link", "dispatcher:postgres", "--mode", "refuse", expect=1)
+    assert "`bruce-control up --links`" in refused.stderr
+    refused = calm.run("scenario", "run", LINKED[0], expect=3)
+    assert "the stack was started without --links; take it down first" in refused.stderr
+
+
 @pytest.fixture(scope="module")
 def matrix(bruce, tmp_path_factory):
     """What became of each scenario, on a stack that the matrix starts and takes down itself."""
@@ -19,7 +28,6 @@ def matrix(bruce, tmp_path_factory):
     done = bruce.run("matrix", "--quick", "--markdown", str(table), "--json", expect=None, timeout_s=1500)
     found = {result["scenario"]: result for result in json.loads(done.stdout)}
     assert [line.split("|")[1].strip() for line in table.read_text().splitlines()[2:]] == list(found)
-    bruce.run("up")
     return found
 
 
@@ -35,21 +43,11 @@ def test_the_scenario_ends_proven_with_every_step_done(matrix, name):
     assert result["measures"]["unexplained"] == 0, result["duplicates"]
 
 
-def test_a_stack_without_links_refuses_to_fault_one_and_says_how_to_get_them(calm):
-    listed = calm.json("chaos", "list")["faults"]["link"]
-    assert "the stack was started without --links; take it down and start it with" in listed["unavailable"]
-    refused = calm.run("chaos", "link", "dispatcher:postgres", "--mode", "refuse", expect=1)
-    assert "`bruce-control up --links`" in refused.stderr
-    refused = calm.run("scenario", "run", LINKED[0], expect=3)
-    assert "the stack was started without --links; take it down first" in refused.stderr
-
-
-def test_a_fault_on_a_link_ends_with_its_time_and_down_leaves_no_proxy_behind(bruce):
-    bruce.run("down")
+def test_a_fault_on_a_link_ends_with_its_time_and_down_leaves_no_proxy_behind(matrix, bruce):
+    assert matrix, "what runs first, and leaves no stack behind"
     bruce.run("up", "--links")
     proxy = bruce.json("status")["links"]["value"]["pid"]
     bruce.run("chaos", "link", "dispatcher:kafka", "--mode", "silence", "--for", "1s")
     assert bruce.json("chaos", "list")["open"] == []
     bruce.run("down")
     assert not psutil.pid_exists(proxy)
-    bruce.run("up")

@@ -41,9 +41,46 @@ def make_stack():
         shutil.rmtree(runtime.layout.state, ignore_errors=True)
 
 
+def member(runtime, name):
+    """What the runtime tells of one member."""
+    return next(one for one in runtime.status() if one.name == name)
+
+
 @pytest.fixture(scope="session")
-def stack(make_stack):
-    """The running stack: `stack.endpoints()`, `stack.secret()`. A test that kills a member starts it again."""
-    runtime = make_stack()
+def stack(request):
+    """The running stack: `stack.endpoints()`, `stack.secret()`. A test that kills a member starts it again.
+
+    Of the runtime that BRUCE_TEST_RUNTIME names: `local` unless it is set, else `docker`.
+    """
+    which = os.environ.get("BRUCE_TEST_RUNTIME", "local")
+    assert which in ("local", "docker"), which
+    runtime = request.getfixturevalue("make_stack" if which == "local" else "make_docker_stack")()
     runtime.up(print)
     return runtime
+
+
+@pytest.fixture
+def healed(stack):
+    """The shared stack; whatever the test did to it is put right at its end."""
+    yield stack
+    stack.up(print)
+
+
+@pytest.fixture(scope="session")
+def make_docker_stack():
+    """Makes a runtime over a project of its own, on ports of its own; all are taken down."""
+    from control_room.stack.docker import DockerRuntime
+
+    made = []
+
+    def make(**settings):
+        folder = Path(tempfile.mkdtemp(prefix="bruce-test-"))
+        environ = clean_environment(FAILURE_RATE="0", COMPOSE_PROJECT_NAME=folder.name.lower(), **settings)
+        runtime = DockerRuntime(folder, environ)
+        made.append(runtime)
+        return runtime
+
+    yield make
+    for runtime in made:
+        runtime.down(print, volumes=True)
+        shutil.rmtree(runtime.layout.state, ignore_errors=True)

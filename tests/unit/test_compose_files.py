@@ -112,3 +112,13 @@ def test_a_secret_twice_or_in_a_file_that_is_not_there_stops_the_start(tmp_path)
 
 def test_only_secrets_are_read_from_files():
     assert settings._from_files(MerchantSettings) == {}
+
+
+def test_the_image_takes_the_versions_that_the_tests_run_with():
+    def pins(path):
+        return {line for line in path.read_text().splitlines() if line and not line.startswith("#")}
+
+    ours, image = pins(ROOT / "constraints.txt"), pins(ROOT / "compose" / "constraints.txt")
+    assert image < ours, "make them anew: make lock"
+    wanted = {line.partition("[")[0] for line in pins(ROOT / "compose" / "services.txt")}
+    assert wanted <= {line.partition("==")[0] for line in image}

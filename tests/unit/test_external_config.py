@@ -141,7 +141,7 @@ def test_a_file_that_is_no_configuration_is_refused(write, tmp_path):
 def test_the_runtime_is_chosen_by_its_configuration_and_no_other_beside_it(write, tmp_path):
     path = write(GOOD)
     assert isinstance(runtime_at(path, tmp_path / "state"), ExternalRuntime)
-    with pytest.raises(StackSettingsError, match="--runtime local another one"):
+    with pytest.raises(StackSettingsError, match="asks for local"):
         open_runtime("local", tmp_path / "state", {"BRUCE_EXTERNAL": str(path)})
     with pytest.raises(StackSettingsError, match="--external FILE"):
         open_runtime("external", tmp_path / "state", {})

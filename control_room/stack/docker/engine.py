@@ -48,14 +48,14 @@ def connect() -> docker.DockerClient:
     return client
 
 
-def answers() -> bool:
-    """Whether an engine answers and Compose is there."""
+def without() -> str:
+    """Why the docker runtime cannot be used, in a few words; empty where it can."""
     try:
         connect().close()
         require_compose()
-    except StackError:
-        return False
-    return True
+    except StackError as error:
+        return str(error).partition(":")[0]
+    return ""
 
 
 def require_compose() -> None:

@@ -14,7 +14,7 @@ import docker
 import requests
 from docker.errors import APIError, NotFound
 
-from control_room.stack.docker import compose, engine, views
+from control_room.stack.docker import compose, engine, ports, views
 from control_room.stack.docker.engine import Container
 from control_room.stack.docker.logs import LogFiles
 from control_room.stack.links.client import Links
@@ -24,7 +24,16 @@ from control_room.stack.local.layout import Layout, read_json, write_json
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.runtime import known
 from control_room.stack.local.supervision import last_lines
-from control_room.stack.runtime import MEMBERS, Endpoints, MemberStatus, Narrate, NotRunningError, StackError, State
+from control_room.stack.runtime import (
+    MEMBERS,
+    RECORDS,
+    Endpoints,
+    MemberStatus,
+    Narrate,
+    NotRunningError,
+    StackError,
+    State,
+)
 
 DEFAULT_PROJECT: Final = "bruce"
 PROJECT: Final = "COMPOSE_PROJECT_NAME"
@@ -41,6 +50,7 @@ class DockerRuntime:
     Args:
         state_dir: the state folder: runs, secrets, fetched logs.
         environ: what the user set: settings of the services, ports, secrets, COMPOSE_PROJECT_NAME.
+        why: why this runtime was chosen.
     """
 
     name = "docker"
@@ -52,7 +62,9 @@ class DockerRuntime:
         member_commands: Mapping[str, Sequence[str]] | None = None,
         *,
         links: bool = False,
+        why: str = "",
     ) -> None:
+        self.why = why
         self._environ = dict(os.environ if environ is None else environ)
         self.project = self._environ.get(PROJECT, "").strip() or DEFAULT_PROJECT
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.project):
@@ -62,18 +74,24 @@ class DockerRuntime:
         if links:
             raise StackError("--links is for the local runtime for now: use --runtime local")
         self.layout = Layout(state_dir.absolute())
-        self._kept_file = self.layout.state / "docker.json"
+        self._kept_file = self.layout.state / RECORDS[self.name]
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
         self._logs = LogFiles(self.layout.state / "docker-logs")
         self._client: docker.DockerClient | None = None
         self._probes: Probes | None = None
 
     def up(self, narrate: Narrate) -> None:
-        """Builds what is missing, starts what is not running; returns when every member is ready."""
+        """Builds what is missing, starts what is not running; returns when every member is ready.
+
+        Containers that are there are taken as they are, however they were started: Compose would make them anew for
+        every difference between these settings and theirs.
+        """
+        narrate(f"runtime {self.name}: {self.why or 'asked for'}")
         engine.require_compose()
         self._engine()
         self.layout.prepare()
-        compose.run(self.project, ["up", "--detach", "--build"], self._compose_environ(), narrate)
+        if not all(self._all().values()):
+            compose.run(self.project, ["up", "--detach", "--build"], self._compose_environ(), narrate)
         stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
         self.start(stopped)
         self.thaw(MEMBERS)
@@ -82,8 +100,8 @@ class DockerRuntime:
     def _compose_environ(self) -> dict[str, str]:
         """What Compose fills its file in with: the user's settings, and secrets that are kept where none is given."""
         given(self._environ)  # a wrong value of CRASH_POINTS stops here
-        filled = dict(self._environ)
         running = self._variables("ingestion-api-1")
+        filled = {**self._environ, **({} if running else ports.chosen(self._environ))}
         if not filled.get("HMAC_SECRET_FILE"):
             filled["HMAC_SECRET"] = running.get("HMAC_SECRET") or record.hmac_secret(self.layout, self._environ)
         if not filled.get("POSTGRES_PASSWORD_FILE"):
@@ -155,7 +173,9 @@ class DockerRuntime:
         """`kill -9` inside the container: its restart policy brings it back."""
 
         def crash(client: docker.DockerClient, one: Container) -> None:
-            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user="root")
+            # As the user of its processes: root in a container without CAP_KILL may end its own alone.
+            user = views.user_of(client, one.id)
+            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user=user)
             with contextlib.suppress(APIError):  # the shell dies with the rest
                 client.api.exec_start(made["Id"])
 
@@ -250,8 +270,8 @@ class DockerRuntime:
         client = self._engine()
         there = engine.containers(client, self.project)
         found = {name: engine.inspected(client, there[name]) if name in there else None for name in MEMBERS}
-        ports = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
-        if ports and (fresh := {**self._ports(), **ports}) != self._ports():
+        seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
+        if seen and (fresh := {**self._ports(), **seen}) != self._ports():
             self._kept = {"ports": fresh}
             self.layout.state.mkdir(parents=True, exist_ok=True)
             write_json(self._kept_file, self._kept)
@@ -264,9 +284,9 @@ class DockerRuntime:
         return set(views.CONTAINER_PORTS) <= set(self._ports())
 
     def _probes_now(self) -> Probes:
-        ports = self._ports()
-        if self._probes is None or self._probes.ports != ports:
-            self._probes = Probes(ports, views.kafka_settings(ports, self._variables("dispatcher")))
+        where = self._ports()
+        if self._probes is None or self._probes.ports != where:
+            self._probes = Probes(where, views.kafka_settings(where, self._variables("dispatcher")))
         return self._probes
 
     def _each(self, members: Iterable[str], do: Callable[[docker.DockerClient, Container], None]) -> None:

@@ -94,6 +94,16 @@ def member_status(
     )
 
 
+def user_of(client: docker.DockerClient, container_id: str) -> str:
+    """The number of the user that runs the container's processes: of those that are not root where there are any.
+
+    Raises:
+        APIError, RequestException: it does not run.
+    """
+    seen = client.api.top(container_id, ps_args="-eo pid,uid")
+    return max((row[1] for row in seen["Processes"]), key=int)
+
+
 def usage(client: docker.DockerClient, container_id: str) -> tuple[float, int]:
     """CPU-seconds since it started and memory in bytes, page cache that can be given back not counted."""
     try:

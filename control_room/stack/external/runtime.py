@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from control_room.stack.external.config import ExternalConfig
 from control_room.stack.external.hooks import Hooks
@@ -15,6 +15,7 @@ from control_room.stack.links.client import Links
 from control_room.stack.local.readiness import SILENT
 from control_room.stack.runtime import (
     MEMBERS,
+    RECORDS,
     Endpoints,
     HookRun,
     MemberStatus,
@@ -25,9 +26,6 @@ from control_room.stack.runtime import (
     State,
 )
 from control_room.stack.select import EXTERNAL
-
-_OTHERS_FILES: Final = ("stack.json", "docker.json")
-"""What stands in the state folder of a stack that the control room runs itself."""
 
 
 class ExternalRuntime:
@@ -40,7 +38,10 @@ class ExternalRuntime:
 
     name = "external"
 
-    def __init__(self, state_dir: Path, environ: Mapping[str, str] | None = None, **options: object) -> None:
+    def __init__(
+        self, state_dir: Path, environ: Mapping[str, str] | None = None, *, why: str = "asked for", **options: object
+    ) -> None:
+        self.why = why
         env = dict(os.environ if environ is None else environ)
         if options:
             given = ", ".join("--replace" if name == "member_commands" else f"--{name}" for name in options)
@@ -49,7 +50,7 @@ class ExternalRuntime:
             raise StackSettingsError(f"say where the stack is: --external FILE, or {EXTERNAL}=FILE (docs/external.md)")
         path = Path(env[EXTERNAL]).expanduser().absolute()
         self.config: ExternalConfig = read_config(path, env)
-        others = [name for name in _OTHERS_FILES if (state_dir / name).exists()]
+        others = [name for name in RECORDS.values() if (state_dir / name).exists()]
         if others:
             raise StackSettingsError(
                 f"{state_dir} is the state folder of a stack of this machine; give this one its own: "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from control_room.stack.runtime import StackError
+from control_room.stack.runtime import RECORDS, StackError
 
 _MAX_SOCKET_BYTES: Final = 90
 """Of the 107 that a unix socket's path may have; supervisord binds under a longer name first (`.` and its pid)."""
@@ -32,7 +32,7 @@ class Layout:
     @property
     def record_file(self) -> Path:
         """Ports, ids and what the running stack was started with."""
-        return self.state / "stack.json"
+        return self.state / RECORDS["local"]
 
     @property
     def lock_file(self) -> Path:

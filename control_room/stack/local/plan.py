@@ -16,7 +16,7 @@ from control_room.stack.local import environment, jars, java, kafka, link_proxy,
 from control_room.stack.local.layout import Layout, write_json, write_private
 from control_room.stack.local.record import StackRecord
 from control_room.stack.local.supervision import LINKS
-from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, Narrate, StackError
+from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, RECORDS, Narrate, StackError
 
 SERVICES: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
 
@@ -191,5 +191,5 @@ def _register(registry: Path, state: Path) -> None:
     known: list[str] = []
     with contextlib.suppress(FileNotFoundError):
         known = registry.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in known if line != str(state) and (Path(line) / "stack.json").is_file()]
+    kept = [line for line in known if line != str(state) and (Path(line) / RECORDS["local"]).is_file()]
     write_private(registry, "\n".join([*kept, str(state)]) + "\n")

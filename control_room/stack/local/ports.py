@@ -12,7 +12,7 @@ import psutil
 
 from control_room.stack.links.names import API, KAFKA_CLIENTS, LINKS
 from control_room.stack.local.layout import read_json
-from control_room.stack.runtime import API_REPLICAS, BROKERS, StackError
+from control_room.stack.runtime import API_REPLICAS, BROKERS, RECORDS, StackError
 
 HOST: Final = "127.0.0.1"
 """Everything listens on loopback only."""
@@ -176,7 +176,7 @@ def registry_ports(registry: Path, own: Path) -> set[int]:
     found: set[int] = set()
     for folder in folders:
         if folder and Path(folder) != own:
-            record = read_json(Path(folder) / "stack.json") or {}
+            record = read_json(Path(folder) / RECORDS["local"]) or {}
             ports = record.get("ports", {})
             if isinstance(ports, dict):
                 found.update(port for port in ports.values() if isinstance(port, int))

@@ -126,7 +126,16 @@ def _packaged() -> Path:
 
 def conninfo(port: int, user: str, password: str, database: str) -> str:
     """The libpq string for this stack's Postgres."""
-    return make_conninfo("", host=HOST, port=port, user=user, password=password, dbname=database, connect_timeout=3)
+    return make_conninfo(
+        "",
+        host=HOST,
+        port=port,
+        user=user,
+        password=password,
+        dbname=database,
+        client_encoding="UTF8",
+        connect_timeout=3,
+    )
 
 
 def answers(port: int) -> bool:

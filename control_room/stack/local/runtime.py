@@ -62,7 +62,9 @@ class LocalRuntime:
         member_commands: Mapping[str, Sequence[str]] | None = None,
         *,
         links: bool = False,
+        why: str = "",
     ) -> None:
+        self.why = why
         self.layout = Layout(state_dir.absolute())
         self._environ = dict(os.environ if environ is None else environ)
         self._commands = {member: list(command) for member, command in (member_commands or {}).items()}
@@ -74,6 +76,7 @@ class LocalRuntime:
 
     def up(self, narrate: Narrate) -> None:
         """Starts what is not running; returns when every member is ready."""
+        narrate(f"runtime {self.name}: {self.why or 'asked for'}")
         self.layout.prepare()
         with self._locked("up"):
             errands.end_all(self.layout)
