@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def request(method: str, url: str, timeout_s: float, document: bytes | None = No
         raise SourceError(f"{where} did not answer within {timeout_s:g} s") from error
     except ConnectionRefusedError as error:
         raise SourceError(f"{where} refuses connections") from error
+    except ssl.SSLCertVerificationError as error:
+        raise SourceError(f"the certificate of {where} is refused: {error.verify_message}") from error
     except OSError as error:
         raise SourceError(f"the connection to {where} broke") from error
     except (http.client.HTTPException, ValueError) as error:

@@ -1,11 +1,14 @@
 """The configuration of a stack that runs elsewhere: what is wrong is named, secrets never are."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from control_room.exit_codes import USAGE
 from control_room.stack.external import ExternalRuntime
 from control_room.stack.external.config import ExternalConfig
 from control_room.stack.external.reading import read_config
@@ -102,7 +105,7 @@ def test_nothing_that_can_be_printed_of_it_shows_a_secret(write, tmp_path):
         ("SCRAM-SHA-512", "SCRAM", "kafka: "),
         ("sasl.username: bruce", "sasl.username: [bruce]", "kafka.sasl.username: must be a text, a number, true or"),
         ("sasl.password_file: kafka-p", "sasl.password_file: p", "kafka.sasl.password_file: password cannot be read"),
-        ("  sslmode: v", "  ssl_mode: v", "postgres.ssl_mode: libpq has no such parameter; there are conninfo, "),
+        ("  sslmode: v", "  ssl_mode: v", "postgres.ssl_mode: not for a user to set; there are conninfo, "),
         ("verify-full", "full", "postgres.sslmode: must be one of disable, allow, prefer, require, verify-ca"),
         ("dispatcher-1", "courier", "members.courier: must be one of ingestion-api, nginx, outbox-publisher"),
         ("http://10.0.0.2:9102", "10.0.0.2:9102", "members.dispatcher-1: must be an address such as https://"),
@@ -200,3 +203,20 @@ def test_a_services_kafka_properties_that_say_anything_else_are_refused(text):
         client_properties(text)
     with pytest.raises(ValueError, match=r"KAFKA_CLIENT|kafka_client"):
         KafkaSettings(kafka_client=text)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--external", "none.yaml", "status"], "none.yaml cannot be read: No such file or directory"),
+        (["--external", "none.yaml", "replay", "--runtime", "local"], "names a stack elsewhere"),
+        (["--runtime", "external", "status"], "say where the stack is: --external FILE, or BRUCE_EXTERNAL=FILE"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_a_wrong_call_in_any_verb(tmp_path, words, sentence):
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "control_room.cli", *words]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == USAGE, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

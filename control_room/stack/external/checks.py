@@ -19,6 +19,8 @@ from services.common.settings import Brokers, check_connecting
 from services.common.signing import SecretError, Secrets
 
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_OURS: Final = frozenset({"options", "application_name", "connect_timeout", "tcp_user_timeout"})
+"""Parameters of libpq that the control room sets itself."""
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -61,11 +63,11 @@ def _client_problems(given: Mapping[str, str]) -> list[str]:
 
 
 def _postgres_problems(config: ExternalConfig) -> list[str]:
-    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} - _OURS
     unknown = [name for name in config.postgres if name not in known and name != "conninfo"]
     if unknown:
         allowed = ", ".join(sorted(known))
-        return [f"postgres.{name}: libpq has no such parameter; there are conninfo, {allowed}" for name in unknown]
+        return [f"postgres.{name}: not for a user to set; there are conninfo, {allowed}" for name in unknown]
     mode = config.postgres.get("sslmode", "prefer")
     if mode not in _SSL_MODES:
         return [f"postgres.sslmode: must be one of {', '.join(_SSL_MODES)}"]

@@ -19,6 +19,13 @@ from services.common.kafka import make_admin
 
 POSTGRES: Final = "postgres"
 _METADATA_S: Final = 2.0
+_PATIENCE: Final[dict[str, Any]] = {
+    "application_name": "bruce-control",
+    "connect_timeout": 2,
+    "tcp_user_timeout": 2000,
+    "options": "-c statement_timeout=2000",
+}
+"""Of a server that falls silent nothing hangs: not for longer than the others may take."""
 
 
 class ExternalProbes:
@@ -50,8 +57,7 @@ class ExternalProbes:
         """Lets itself in: a certificate or a password that is refused shows here."""
         try:
             if self._postgres is None:
-                conninfo = self._endpoints.postgres_conninfo
-                self._postgres = psycopg.connect(conninfo, autocommit=True, application_name="bruce-control")
+                self._postgres = psycopg.connect(self._endpoints.postgres_conninfo, autocommit=True, **_PATIENCE)
             self._postgres.execute("SELECT 1")
         except psycopg.Error as error:
             self._let_go()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,7 @@ class LedgerSource:
         self._timeout_s = timeout_s
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy from the environment has no business on loopback
+        self._session.verify = os.environ.get("SSL_CERT_FILE") or True  # as whatever else is asked over HTTPS
 
     def page(self, first_line: int, max_lines: int = PAGE_LINES) -> LedgerPage:
         """The lines from number `first_line` on; empty where the ledger has not come so far.
