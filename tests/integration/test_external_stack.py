@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 import dataset
 from services.common.kafka import make_admin
 from services.common.settings import KafkaSettings
+from tests.e2e.terminal import Terminal
 from tests.integration.fixtures_secured import MECHANISM, PASSWORD, SECRET, USER
 from tests.integration.fixtures_stores import ROOT, until
 
@@ -68,10 +69,18 @@ class Room:
     def write(self, text):
         self.config.write_text(text)
 
-    def start(self, *words, **secrets):
+    @property
+    def command(self):
+        return [sys.executable, "-m", "control_room.cli", "--external", str(self.config)]
+
+    @property
+    def environ(self):
         env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        env |= {"STAGING_SECRET": SECRET, "STAGING_PASSWORD": PASSWORD, **secrets, "BRUCE_STATE": str(self.state)}
-        command = [sys.executable, "-m", "control_room.cli", "--external", str(self.config), *words]
+        env |= {"STAGING_SECRET": SECRET, "STAGING_PASSWORD": PASSWORD}
+        return {**env, "BRUCE_STATE": str(self.state), "XDG_CONFIG_HOME": str(self.state.with_name("settings"))}
+
+    def start(self, *words, **secrets):
+        env, command = {**self.environ, **secrets}, [*self.command, *words]
         return subprocess.Popen(command, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def ended(self, running, code=0):
@@ -118,7 +127,8 @@ def test_payments_replayed_into_a_stack_elsewhere_are_watched_and_proven(room):
     assert ready(told) == dict.fromkeys(("postgres", "kafka-1", *room.stack.members), True)
     kafka = told["kafka"]["value"]
     assert (kafka["topic_exists"], kafka["controller"], kafka["notes"]) == (True, 1, [])
-    assert [each["name"] for each in kafka["members"]] == ["dispatcher"]
+    [member] = kafka["members"]
+    assert member["name"].startswith("dispatcher.")
 
     room.run("replay", str(dataset.PAYMENTS), "--max", str(PAYMENTS), "--rate", "100")
     verdict = room.told("verify", "--deadline", "60")
@@ -174,3 +184,17 @@ def test_what_keeps_the_room_out_is_told_by_the_member_that_does(room):
     assert "SASL authentication error" in reasons["kafka-1"]
     assert "wrong-one-4711" not in out
     assert reasons["dispatcher"] == ""
+
+
+def test_the_room_itself_shows_a_stack_elsewhere_and_stops_no_member_of_it(room):
+    room.write(yaml_of(room.stack, hooks=""))
+    with Terminal(room.command, ROOT, room.environ, 120, 34) as terminal:
+        terminal.wait_for("6/6 up", within_s=60)
+        terminal.wait_for("kafka-1", "running")
+        terminal.press("s")
+        terminal.wait_for("stop is not available here")
+        terminal.press("3")
+        terminal.wait_for("[3 Kafka]")
+        terminal.wait_for("dispatcher.")
+        assert PASSWORD not in terminal.text()
+    assert all(ready(room.told("status")).values())

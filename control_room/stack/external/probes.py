@@ -71,13 +71,14 @@ class ExternalProbes:
 
     def _ask_brokers(self) -> dict[str, str]:
         names = {number: f"kafka-{number}" for number in self._config.broker_ids}
+        admin = self._client()
         try:
-            admin = self._client()
-            admin.poll(0)
             metadata = admin.list_topics(timeout=_METADATA_S)
         except KafkaException as error:
+            admin.poll(0)  # hands over what the connections failed of
             why = self._kafka_error or error.args[0].str()
             return dict.fromkeys(names.values(), f"{SILENT}: Kafka gives no metadata: {why}")
+        admin.poll(0)
         self._kafka_error = ""
         return {name: _broker(number, metadata) for number, name in names.items()}
 
