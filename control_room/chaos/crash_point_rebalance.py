@@ -11,7 +11,6 @@ from typing import Final
 
 from control_room.stack.runtime import Endpoints
 from services.common.kafka import make_consumer
-from services.common.settings import KafkaSettings
 
 _NAME: Final = "bruce-control-newcomer"
 _SESSION_MS: Final = 6000
@@ -22,8 +21,9 @@ _POLL_S: Final = 0.2
 @contextmanager
 def newcomer(endpoints: Endpoints) -> Iterator[Callable[[], None]]:
     """Joins, and leaves at the end; what it yields must be called often, or the group waits for the newcomer."""
-    settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=endpoints.kafka_topic)
-    consumer = make_consumer(settings, _NAME, group_id=endpoints.kafka_group, session_timeout_ms=_SESSION_MS)
+    consumer = make_consumer(
+        endpoints.kafka_settings(), _NAME, group_id=endpoints.kafka_group, session_timeout_ms=_SESSION_MS
+    )
     consumer.subscribe([endpoints.kafka_topic])
     try:
         yield lambda: _poll(consumer.poll)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control_room.chaos.catalogue import make, remake
+from control_room.chaos.catalogue import make, on_runtime, remake
 from control_room.chaos.errors import FaultError, JournalError, UnavailableError
 from control_room.chaos.faults import MERCHANT, Fault
 from control_room.chaos.journal import Journals
@@ -64,7 +64,7 @@ class HealRecord:
 
 def preview_fault(runtime: Runtime, name: str, target: str, **params: Any) -> str:
     """What the fault would hit now, in a sentence. Raises FaultError or StackError as `apply_fault`."""
-    fault = make(name, target, params)
+    fault = on_runtime(make(name, target, params), runtime)
     _prepare(runtime, fault)
     return fault.preview(LiveState(runtime))
 
@@ -102,7 +102,7 @@ def apply_faults(
     An effect that was not seen raises nothing: the record says `evidence.ok` False, and a verdict will be UNKNOWN.
     """
     books = Journals.of(journals)
-    faults = [make(name, target, params) for target in dict.fromkeys(targets)]
+    faults = [on_runtime(make(name, target, params), runtime) for target in dict.fromkeys(targets)]
     for fault in faults:
         _prepare(runtime, fault)
     expected = _expected(runtime, faults)
@@ -242,7 +242,7 @@ def _undo(
     if fault.target == MERCHANT and fault.name == MerchantBehaviour.name:
         facts["restore"] = behaviour_without(fault, [other for other in still if other not in chosen])
     try:
-        known = remake(fault.name, fault.target, facts)
+        known = on_runtime(remake(fault.name, fault.target, facts), runtime)
         known.heal(runtime)
     except (FaultError, StackError) as error:
         return None, Evidence(False, {"error": str(error)})

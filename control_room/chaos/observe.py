@@ -40,7 +40,7 @@ class Evidence:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def wait_for(look: Callable[[], Evidence], deadline_s: float) -> Evidence:
+def wait_for(look: Callable[[], Evidence], deadline_s: float, every_s: float = POLL_S) -> Evidence:
     """Looks until the evidence is there or `deadline_s` is over; the last look either way, with how long it took."""
     started_s = time.monotonic()
     while True:
@@ -48,7 +48,7 @@ def wait_for(look: Callable[[], Evidence], deadline_s: float) -> Evidence:
         waited_s = time.monotonic() - started_s
         if seen.ok or waited_s >= deadline_s:
             return Evidence(seen.ok, {**seen.facts, "after_ms": round(waited_s * 1000)})
-        time.sleep(POLL_S)
+        time.sleep(every_s)
 
 
 def member_status(runtime: Runtime, name: str) -> MemberStatus:

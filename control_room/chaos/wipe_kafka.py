@@ -103,11 +103,8 @@ class WipeKafka(Fault):
 
 def _client(runtime: Runtime) -> AdminClient:
     from services.common.kafka import make_admin  # when needed: the list of faults loads no client
-    from services.common.settings import KafkaSettings
 
-    endpoints = runtime.endpoints()
-    settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=endpoints.kafka_topic)
-    return make_admin(settings, "control-room")
+    return make_admin(runtime.endpoints().kafka_settings(), "control-room")
 
 
 def _asked(client: AdminClient) -> tuple[str, int]:

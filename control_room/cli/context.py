@@ -17,8 +17,8 @@ from control_room.durations import seconds
 from control_room.replay.errors import BadRowsError, OptionsError, ReplayError
 from control_room.replay.errors import SourceError as FileSourceError
 from control_room.runs.folders import NoRunError
-from control_room.stack.runtime import RECORDS, NotRunningError, Runtime, StackError
-from control_room.stack.select import open_runtime, resolve_state_dir
+from control_room.stack.runtime import NotRunningError, Runtime, StackError, StackSettingsError
+from control_room.stack.select import RUNTIMES, open_runtime, resolve_state_dir
 from control_room.tracking.parts import SourceError
 from services.common.signing import SecretError
 
@@ -74,7 +74,7 @@ def _stack_options(verb: F, *names: str) -> F:
     return click.option(
         "--runtime",
         "runtime_name",
-        type=click.Choice(list(RECORDS)),
+        type=click.Choice(RUNTIMES),
         help="What runs the stack. [default: $BRUCE_RUNTIME, else the one whose stack is there, else docker where its "
         "engine answers]",
     )(verb)
@@ -119,6 +119,7 @@ def runs_folder(state: Path | None) -> Path:
 
 _CODES: Final[Mapping[type[Exception], int]] = {
     NotRunningError: exit_codes.UNREACHABLE,
+    StackSettingsError: exit_codes.USAGE,
     StackError: exit_codes.UNREACHABLE,
     SourceError: exit_codes.UNREACHABLE,
     NoRunError: exit_codes.USAGE,

@@ -79,17 +79,25 @@ EPILOG: Final = (
 @click.option("--read-only", is_flag=True, help="Without a verb: a control room that only watches.")
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="As in `up`, for any verb.")
 @click.option("--runtime", help="As in `up`, for any verb.")
+@click.option(
+    "--external",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A stack that runs elsewhere, as FILE says, for any verb: docs/external.md. [default: $BRUCE_EXTERNAL]",
+)
 @click.pass_context
-def cli(ctx: click.Context, read_only: bool, state: Path | None, runtime: str | None) -> None:
+def cli(ctx: click.Context, read_only: bool, state: Path | None, runtime: str | None, external: Path | None) -> None:
     """Bruce: payment webhooks delivered at least once, and the proof of it while you break things.
 
     Without a verb, on a terminal, it opens the control room.
     """
-    # As variables both reach every verb, and whatever process it starts; a verb's own option wins over them.
+    # As variables they reach every verb, and whatever process it starts; a verb's own option wins over them.
     if state is not None:
         os.environ["BRUCE_STATE"] = str(state.absolute())
     if runtime is not None:
         os.environ["BRUCE_RUNTIME"] = runtime
+    if external is not None:
+        os.environ["BRUCE_EXTERNAL"] = str(external.absolute())
     if ctx.invoked_subcommand is not None:
         return
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`: what is drawn goes through pipes

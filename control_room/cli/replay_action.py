@@ -47,6 +47,8 @@ def begin(runtime: Runtime, options: ReplayOptions, runs_dir: Path, url: str | N
             raise
         narrate("no stack is up here, so this run can be sent but not verified")
         return prepare(options, runs_dir, ledger_from=0, api_url=url)
+    if not endpoints.merchant_url:
+        narrate("no merchant's ledger is configured: the verdict on this run will be UNKNOWN")
     return begin_run(endpoints, options, runs_dir)
 
 

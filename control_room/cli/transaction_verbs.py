@@ -82,16 +82,15 @@ def event(transaction_id: str, state: Path | None, runtime_name: str | None, as_
 
     ID is a transaction id or its first characters, at least 4.
     """
-    from control_room.tracking.timeline import timeline
+    from control_room.tracking.timeline import secrets_of, timeline
     from control_room.tracking.timeline_text import render
     from control_room.tracking.transactions import TransactionLookupError, find_transaction
     from control_room.tracking.webhook import render_webhook
-    from services.common.signing import Secrets
 
     try:
         with explained():
             runtime = runtime_of(state, runtime_name)
-            endpoints, secrets = runtime.endpoints(), Secrets.parse(runtime.secret())
+            endpoints, secrets = runtime.endpoints(), secrets_of(runtime)
             found = find_transaction(endpoints.postgres_conninfo, transaction_id)
             story = timeline(endpoints, found.transaction_id, resolve_state_dir(state) / "faults.jsonl", secrets)
     except ValueError as error:

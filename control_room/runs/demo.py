@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from control_room.chaos.errors import FaultError
+from control_room.chaos.catalogue import unavailable
+from control_room.chaos.errors import FaultError, UnavailableError
 from control_room.chaos.faults import MERCHANT
 from control_room.chaos.injection import apply_fault, heal
 from control_room.chaos.journal import journal_paths
+from control_room.chaos.member_faults import Kill
 from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.overdue import injector
 from control_room.replay.options import ReplayOptions
@@ -107,10 +109,15 @@ def run_demo(
     `snapshots`: as for Recording.
 
     Raises:
+        UnavailableError: this stack cannot be broken so.
         ReplayError, SourceError (of tracking), StackError, FaultError: why it could not be carried out.
     """
     began_s = time.monotonic()
     endpoints = runtime.endpoints()
+    impossible = unavailable(runtime, (Kill.name, MerchantBehaviour.name))
+    if impossible:
+        why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items())
+        raise UnavailableError(f"the demo is not available here: {why}")
     options = ReplayOptions(source, max_payments=plan.payments, rate_per_s=plan.rate_per_s, ids="fresh")
     folder = begin_run(endpoints, options, state_dir / "runs")
     narrate(f"run {folder.run_id}: {plan.payments} payments at {plan.rate_per_s:g}/s, {plan.failure_rate:.0%} fail")

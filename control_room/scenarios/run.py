@@ -13,6 +13,7 @@ from control_room.chaos.catalogue import unavailable
 from control_room.chaos.errors import FaultError
 from control_room.chaos.injection import HealRecord, apply_faults, heal
 from control_room.chaos.journal import journal_paths
+from control_room.chaos.merchant_fault import MerchantBehaviour
 from control_room.chaos.open_faults import open_faults
 from control_room.chaos.overdue import injector
 from control_room.replay.options import ReplayOptions, new_seed
@@ -79,7 +80,7 @@ def run_scenario(
     Raises:
         ReplayError, SourceError (of tracking), StackError, FaultError: why it could not be carried out at all.
     """
-    impossible = unavailable(runtime, scenario.faults_named)
+    impossible = unavailable(runtime, {*scenario.faults_named, MerchantBehaviour.name})
     why = "; ".join(f"{name}: {reason}" for name, reason in impossible.items()) or lacking(scenario, runtime.settings())
     if why:
         narrate(f"{UNAVAILABLE}: {scenario.name}: {why}")

@@ -1,18 +1,21 @@
 """The interface of a runtime: what runs the 11 members, and how each is stopped, killed, frozen and started again.
 
-Everything above this room knows only what stands here. Implementations: `control_room.stack.local`.
+Everything above this room knows only what stands here. Implementations: `control_room.stack.local`,
+`control_room.stack.docker`, and `control_room.stack.external` for a stack that is not the control room's own.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-if TYPE_CHECKING:  # it imports this module
+if TYPE_CHECKING:  # the first imports this module, the second is loaded when it is needed
     from control_room.stack.links.client import Links
+    from services.common.settings import KafkaSettings
 
 BROKERS: Final = ("kafka-1", "kafka-2", "kafka-3")
 API_REPLICAS: Final = ("ingestion-api-1", "ingestion-api-2", "ingestion-api-3")
@@ -83,6 +86,21 @@ class Endpoints:
     """JSON: in flight, parked, pause, partitions."""
     ports: Mapping[str, int]
     """The port that tells whether a member listens, by member name (none for those that only dial out)."""
+    kafka_client: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """How to be let in by the brokers: librdkafka's properties, secrets among them."""
+
+    def kafka_settings(self) -> KafkaSettings:
+        """Where Kafka is, and how to be let in: what every Kafka client of the control room is made with."""
+        from pydantic import SecretStr  # when a client is made: `--help` stays quick
+
+        from services.common.settings import KafkaSettings
+
+        return KafkaSettings(
+            kafka_bootstrap_servers=self.kafka_bootstrap,
+            kafka_security_protocol="PLAINTEXT",  # unless `kafka_client` says otherwise, whatever the environment says
+            kafka_topic=self.kafka_topic,
+            kafka_client=SecretStr(json.dumps(dict(self.kafka_client)) if self.kafka_client else ""),
+        )
 
 
 Narrate = Callable[[str], None]
@@ -93,6 +111,10 @@ class StackError(RuntimeError):
     """Something about the stack that a person must act on. The message says what, and what to do."""
 
 
+class StackSettingsError(StackError):
+    """What the user set for a stack cannot be used (exit code 2). The message says what is allowed."""
+
+
 class NotRunningError(StackError):
     """There is no stack, or it does not answer (exit code 3)."""
 
@@ -101,7 +123,7 @@ class Runtime(Protocol):
     """What runs a stack. Every method raises StackError with a sentence that says what to do."""
 
     name: str
-    """`local` or `docker`."""
+    """`local`, `docker` or `external`."""
     why: str
     """Why it was chosen, in a few words; `up` says it."""
 
@@ -168,6 +190,30 @@ class FreshKafka:
     cluster_id: str
     partitions_held: int
     """Copies of partitions that its brokers still hold, of any topic: 0, or it was not made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookRun:
+    """How a command of the user's ended."""
+
+    ok: bool
+    """Whether it ended with 0 in time."""
+    said: str
+    """How it ended, and its last line."""
+
+
+@runtime_checkable
+class HooksFaults(Protocol):
+    """A runtime that owns no member: a fault is what commands of the user's do, or it is not there."""
+
+    def unhooked(self, fault: str) -> str | None:
+        """Why the fault of this name is not there, in a sentence; None where commands are configured for it."""
+
+    def hook_timeout_s(self, fault: str) -> float:
+        """How long its effect, and the end of it, is waited for."""
+
+    def run_hook(self, fault: str, part: str, target: str) -> HookRun:
+        """Runs one of its commands (`apply`, `heal`, `evidence`) on `target`. Never raises for how it ends."""
 
 
 @runtime_checkable

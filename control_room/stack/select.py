@@ -7,16 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from control_room.stack.runtime import RECORDS, Runtime, StackError
+from control_room.stack.runtime import RECORDS, Runtime, StackError, StackSettingsError
 
 VARIABLE: Final = "BRUCE_RUNTIME"
+EXTERNAL: Final = "BRUCE_EXTERNAL"
+"""Names the configuration of a stack that runs elsewhere."""
+RUNTIMES: Final = (*RECORDS, "external")
 _SOCKET: Final = "/var/run/docker.sock"
 
 
 def resolve_state_dir(given: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
-    """The state folder, absolute: `given` (by `--state`), else `BRUCE_STATE`, else `.bruce` in the working folder."""
+    """The state folder, absolute: `given` (by `--state`), else `BRUCE_STATE`, else `.bruce` in the working folder.
+
+    A stack that runs elsewhere has one of its own: `.bruce-staging` for a configuration `staging.yaml`.
+    """
     env = os.environ if environ is None else environ
-    return Path(given or env.get("BRUCE_STATE") or ".bruce").expanduser().absolute()
+    usual = f".bruce-{Path(env[EXTERNAL]).stem}" if env.get(EXTERNAL) else ".bruce"
+    return Path(given or env.get("BRUCE_STATE") or usual).expanduser().absolute()
 
 
 def open_runtime(name: str | None, state: Path, environ: Mapping[str, str] | None = None, **options: object) -> Runtime:
@@ -26,6 +33,10 @@ def open_runtime(name: str | None, state: Path, environ: Mapping[str, str] | Non
     """
     env = os.environ if environ is None else environ
     chosen, why = choose(name, state, env)
+    if chosen == "external":
+        from control_room.stack.external import ExternalRuntime
+
+        return ExternalRuntime(state, environ, why=why, **options)
     if chosen == "local":
         from control_room.stack.local import LocalRuntime
 
@@ -40,13 +51,20 @@ def choose(name: str | None, state: Path, environ: Mapping[str, str]) -> tuple[s
     engine answers.
 
     Raises:
-        StackError: `name` or BRUCE_RUNTIME is no runtime.
+        StackError: `name` or BRUCE_RUNTIME is no runtime, or another one than BRUCE_EXTERNAL asks for.
     """
+    elsewhere = environ.get(EXTERNAL)
     for asked, why in ((name, "asked for"), (environ.get(VARIABLE), f"{VARIABLE} asks for it")):
         if asked:
-            if asked not in RECORDS:
-                raise StackError(f"there is no runtime {asked!r}; there are {' and '.join(RECORDS)}")
+            if asked not in RUNTIMES:
+                raise StackError(f"there is no runtime {asked!r}; there are {', '.join(RUNTIMES)}")
+            if elsewhere and asked != "external":
+                raise StackSettingsError(
+                    f"--external ({EXTERNAL}) names a stack elsewhere, --runtime ({VARIABLE}) asks for {asked}"
+                )
             return asked, why
+    if elsewhere:
+        return "external", f"{elsewhere} names it"
     for runtime, record in RECORDS.items():
         if (state / record).exists():
             return runtime, f"the stack of {state} is one"

@@ -7,11 +7,11 @@ client: its questions to a group's coordinator can end the whole process, see `g
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from control_room.tracking.kafka_wire import answer_to
+from control_room.tracking.kafka_wire import NO_PROPERTIES, answer_to
 from control_room.tracking.parts import SourceError
 
 _FIND_COORDINATOR: Final = (10, 0)
@@ -50,12 +50,15 @@ class Coordinator:
     port: int
 
 
-def find_coordinator(brokers: Sequence[tuple[str, int]], group: str, timeout_s: float) -> Coordinator:
+def find_coordinator(
+    brokers: Sequence[tuple[str, int]], group: str, timeout_s: float, client: Mapping[str, str] = NO_PROPERTIES
+) -> Coordinator:
     """Asks one broker after the other, each for at most `timeout_s`. Raises SourceError where none tells."""
+    request = _request(_FIND_COORDINATOR, _text(group))
     why = "no broker listens"
     for host, port in brokers:
         try:
-            answer = _Answer(answer_to(_request(_FIND_COORDINATOR, _text(group)), host, port, timeout_s, "the group"))
+            answer = _Answer(answer_to(request, host, port, timeout_s, "the group", client))
             answer.skip(4)
             _check(answer.int16())
             return Coordinator(answer.int32(), answer.text(), answer.int32())
@@ -64,14 +67,16 @@ def find_coordinator(brokers: Sequence[tuple[str, int]], group: str, timeout_s: 
     raise SourceError(f"the coordinator of {group} is not known: {why}")
 
 
-def describe_group(at: Coordinator, group: str, topic: str, timeout_s: float) -> Group:
+def describe_group(
+    at: Coordinator, group: str, topic: str, timeout_s: float, client: Mapping[str, str] = NO_PROPERTIES
+) -> Group:
     """The group, as its coordinator tells it; one that nobody has joined yet has no member.
 
     Raises:
         SourceError: no answer in time, or `at` does not hold the group any more.
     """
     body = struct.pack(">i", 1) + _text(group) + b"\x00"
-    answer = _Answer(answer_to(_request(_DESCRIBE_GROUPS, body), at.host, at.port, timeout_s, "the group"))
+    answer = _Answer(answer_to(_request(_DESCRIBE_GROUPS, body), at.host, at.port, timeout_s, "the group", client))
     answer.skip(4 + 4 + 4)  # correlation, throttle time, how many groups: the one that was asked about
     _check(answer.int16())
     answer.text()

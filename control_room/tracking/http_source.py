@@ -1,4 +1,4 @@
-"""JSON and lines over loopback HTTP, as the control room reads them from members.
+"""JSON and lines over HTTP, as the control room reads them from members.
 
 By the standard library's client: a look through `requests` takes five times the processor, several times a second.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,12 +57,16 @@ def request(method: str, url: str, timeout_s: float, document: bytes | None = No
         SourceError: no connection, no answer in time, a status of 300 or more, or a body beyond MAX_BODY_BYTES.
     """
     where = urlsplit(url).netloc
+    if not where:
+        raise SourceError("no address of it is configured")
     try:
         answer = _ask(method, url, timeout_s, document)
     except TimeoutError as error:
         raise SourceError(f"{where} did not answer within {timeout_s:g} s") from error
     except ConnectionRefusedError as error:
         raise SourceError(f"{where} refuses connections") from error
+    except ssl.SSLCertVerificationError as error:
+        raise SourceError(f"the certificate of {where} is refused: {error.verify_message}") from error
     except OSError as error:
         raise SourceError(f"the connection to {where} broke") from error
     except (http.client.HTTPException, ValueError) as error:
@@ -86,7 +91,8 @@ def _ask(method: str, url: str, timeout_s: float, document: bytes | None) -> Ans
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     headers = {"Content-Type": "application/json"} if document is not None else {}
-    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.netloc, timeout=timeout_s)
     try:
         connection.request(method, target, document, headers)
         answer = connection.getresponse()

@@ -22,12 +22,13 @@ from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
 from services.common.bitmap import decode
 from services.common.kafka import make_admin
-from services.common.settings import KafkaSettings
 
 METADATA_TIMEOUT_S: Final = 1.5
 ANSWER_TIMEOUT_S: Final = 1.2
 """For offsets, group and configuration, asked together after the metadata: both fit into a snapshot's 3 s."""
 CONNECT_TIMEOUT_S: Final = 0.4
+SECURED_TIMEOUT_S: Final = 1.0
+"""The same where TLS and a log-in come first: some six answers of a broker that is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ class KafkaReader:
         self._topic = endpoints.kafka_topic
         self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
-        self._settings = KafkaSettings(kafka_bootstrap_servers=endpoints.kafka_bootstrap, kafka_topic=self._topic)
+        self._settings = endpoints.kafka_settings()
+        self._let_in = endpoints.kafka_client
+        self._connect_s = SECURED_TIMEOUT_S if self._let_in else CONNECT_TIMEOUT_S
         self._admin: AdminClient | None = None
         self._offsets = GroupOffsets(self._settings, "control-room", self._group)
         self._coordinator: Coordinator | None = None
@@ -115,7 +118,7 @@ class KafkaReader:
 
     def group_coordinator(self) -> int:
         """The broker that holds the dispatcher's group. Raises SourceError where Kafka does not tell."""
-        return find_coordinator(listening(self._bootstrap), self._group, METADATA_TIMEOUT_S).node_id
+        return find_coordinator(listening(self._bootstrap), self._group, METADATA_TIMEOUT_S, self._let_in).node_id
 
     def _read(self, open_brokers: list[tuple[str, int]]) -> KafkaStatus:
         admin = self._client()
@@ -129,7 +132,7 @@ class KafkaReader:
         rare.forget_where_changed((open_brokers, sorted(metadata.brokers), sorted(found)))
         asked = self._ask(admin, sorted(found), settings=rare.min_in_sync is None) if found else None
         if rare.controller is None:
-            rare.controller = _controller(open_brokers, notes)
+            rare.controller = self._controller(open_brokers, notes)
         commits = {} if asked is None else self._commits(sorted(found), asked.until_s, notes)
         if rare.group is None:
             rare.group = self._group_now(open_brokers, notes)
@@ -188,12 +191,23 @@ class KafkaReader:
         """Failure policy: open, as for the others. A coordinator that tells nothing is looked for anew."""
         try:
             if self._coordinator is None:
-                self._coordinator = find_coordinator(brokers, self._group, CONNECT_TIMEOUT_S)
-            return describe_group(self._coordinator, self._group, self._topic, CONNECT_TIMEOUT_S)
+                self._coordinator = find_coordinator(brokers, self._group, self._connect_s, self._let_in)
+            return describe_group(self._coordinator, self._group, self._topic, self._connect_s, self._let_in)
         except SourceError as error:
             self._coordinator = None
             notes.append(f"the group's members: {error}")
             return None
+
+    def _controller(self, brokers: Iterable[tuple[str, int]], notes: list[str]) -> int | None:
+        """Asks one broker after the other; a frozen one costs its time-out once."""
+        reason = ""
+        for host, port in brokers:
+            try:
+                return quorum_leader(host, port, self._connect_s, self._let_in)
+            except SourceError as error:
+                reason = str(error)
+        notes.append(f"the controller: {reason}")
+        return None
 
     def _client(self) -> AdminClient:
         if self._admin is None:
@@ -276,18 +290,6 @@ def _result(future: Future[Any], until_s: float, what: str, notes: list[str]) ->
         notes.append(f"{what}: no answer in time")
     except KafkaException as error:
         notes.append(f"{what}: {error.args[0].str()}")
-    return None
-
-
-def _controller(brokers: Iterable[tuple[str, int]], notes: list[str]) -> int | None:
-    """Asks one broker after the other; a frozen one costs its time-out once."""
-    reason = ""
-    for host, port in brokers:
-        try:
-            return quorum_leader(host, port, CONNECT_TIMEOUT_S)
-        except SourceError as error:
-            reason = str(error)
-    notes.append(f"the controller: {reason}")
     return None
 
 

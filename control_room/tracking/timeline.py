@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
-from control_room.stack.runtime import Endpoints
+from control_room.stack.runtime import Endpoints, Runtime, StackSettingsError
 from control_room.tracking import transactions_sql as sql
 from control_room.tracking.ledger_search import find_in_ledger
 from control_room.tracking.parts import SourceError, first_line
@@ -132,6 +132,14 @@ class _Records:
     claim: tuple[str | None, float | None]
     """Who holds the outbox row, until when."""
     body: bytes
+
+
+def secrets_of(runtime: Runtime) -> Secrets | None:
+    """What the stack signs with; None where its configuration does not say: signatures are then not shown."""
+    try:
+        return Secrets.parse(runtime.secret())
+    except StackSettingsError:
+        return None
 
 
 def timeline(

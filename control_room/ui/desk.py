@@ -40,11 +40,10 @@ from control_room.scenarios.result import UnavailableScenario
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import NotRunningError, Runtime
 from control_room.tracking.snapshot import Snapshot
-from control_room.tracking.timeline import Timeline, timeline
+from control_room.tracking.timeline import Timeline, secrets_of, timeline
 from control_room.tracking.transactions import TransactionRow, find_transaction
 from control_room.ui.jobs import Job
 from control_room.verify import Arithmetic, Verdict
-from services.common.signing import Secrets
 
 VERIFY_DEADLINE_S = 300.0
 _REFUSALS_TOLD = 20
@@ -276,7 +275,7 @@ class StackDesk:
 
     def story(self, transaction_id: str) -> Timeline:
         """The timeline of one transaction."""
-        secrets = Secrets.parse(self._runtime.secret())
+        secrets = secrets_of(self._runtime)
         return timeline(self._runtime.endpoints(), transaction_id, self.state_dir / JOURNAL_NAME, secrets)
 
     def find(self, text: str) -> TransactionRow:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from services.common.settings import KafkaSettings
+from services.common.settings import KafkaSettings, client_properties
 
 log = logging.getLogger(__name__)
 _client_log = logging.getLogger("librdkafka")
@@ -73,8 +73,9 @@ class TopicError(RuntimeError):
 
 def _base(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
     return {
-        "bootstrap.servers": settings.kafka_bootstrap_servers,
         **settings.security,
+        **client_properties(settings.kafka_client.get_secret_value()),
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
         "client.id": client_id,
         "logger": _client_log,
         "reconnect.backoff.ms": 50,
@@ -118,9 +119,9 @@ def make_consumer(settings: KafkaSettings, client_id: str, **options: Any) -> Co
     return Consumer(config)
 
 
-def make_admin(settings: KafkaSettings, client_id: str) -> AdminClient:
-    """An admin client for metadata, topics and groups."""
-    return AdminClient(_base(settings, client_id))
+def make_admin(settings: KafkaSettings, client_id: str, **options: Any) -> AdminClient:
+    """An admin client for metadata, topics and groups. `options` are librdkafka's, dots written as underscores."""
+    return AdminClient({**_base(settings, client_id), **_options(options)})
 
 
 def cluster_id_of(metadata: Any) -> str:

@@ -6,12 +6,13 @@ what is allowed: `load` is the only way services read the environment.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import (
@@ -150,7 +151,7 @@ class PostgresSettings(BaseSettings):
                 "dbname": self.postgres_db,
             }
         deadline_s = max(1, round(self.postgres_deadline_sec))
-        defaults: dict[str, str | int] = {
+        defaults: dict[str, str | int | Path | None] = {
             # A database made without a locale has no encoding, and text would come as bytes.
             "client_encoding": "UTF8",
             "connect_timeout": deadline_s,
@@ -172,6 +173,9 @@ class KafkaSettings(BaseSettings):
 
     kafka_bootstrap_servers: Brokers = "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"
     """host:port of each broker, comma-separated."""
+    kafka_client: SecretStr = SecretStr("")
+    """What the settings of TLS and of the login do not say: librdkafka's properties of how brokers are reached, as
+    one JSON object; they win over those settings."""
     kafka_topic: TopicName = "payment-webhooks"
     """The topic of the payments; `.dead` is added for that of what cannot be delivered at all."""
     kafka_topic_partitions: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -229,13 +233,62 @@ class KafkaSettings(BaseSettings):
             }
         return {"security.protocol": protocol, **{name: str(value) for name, value in chosen.items() if value}}
 
+    @field_validator("kafka_client")
+    @classmethod
+    def _connects_only(cls, value: SecretStr) -> SecretStr:
+        client_properties(value.get_secret_value())
+        return value
+
     @property
     def dead_topic(self) -> str:
         """The topic for what cannot be delivered at all."""
         return f"{self.kafka_topic}.dead"
 
 
+CONNECTING: Final = (
+    "security.protocol",
+    "sasl.",
+    "ssl.",
+    "enable.ssl.certificate.verification",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "https.ca.",
+    "socket.",
+    "broker.address.",
+    "client.dns.lookup",
+)
+"""librdkafka's properties that say how a broker is reached; a name that ends with a dot begins several. The promise
+rests on others, which nobody can set."""
+
+
+def client_properties(text: str) -> dict[str, str]:
+    """librdkafka's properties from a JSON object of texts; none where there is no text.
+
+    Raises:
+        ValueError: it is none, or has a property that says something else than how a broker is reached. The message
+            holds no value.
+    """
+    if not text.strip():
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError('must be a JSON object of texts, such as {"security.protocol": "SSL"}')
+    for name in found:
+        check_connecting(name)
+    return found
+
+
+def check_connecting(name: str) -> None:
+    """Raises ValueError where the librdkafka property `name` is none of CONNECTING."""
+    if not any(name == each or (each.endswith(".") and name.startswith(each)) for each in CONNECTING):
+        allowed = ", ".join(f"{each}…" if each.endswith(".") else each for each in CONNECTING)
+        raise ValueError(f"{name} is not for a user to set; allowed are {allowed}")
+
+
 S = TypeVar("S", bound=BaseSettings)
+_NEVER_SHOWN: Final = ("SECRET", "PASSWORD", "DATABASE_URL", "KAFKA_CLIENT")
 
 
 def load(settings: type[S]) -> S:
@@ -279,7 +332,7 @@ def explain(error: ValidationError) -> list[str]:
         # A reason may begin with the variable's name, for readers elsewhere: once is enough here.
         reason = fault["msg"].removeprefix("Value error, ").removeprefix(f"{name} ")
         # A fault of several variables together has all of them as its input, the secrets among them.
-        hidden = not fault["loc"] or any(word in name for word in ("SECRET", "PASSWORD", "DATABASE_URL"))
+        hidden = not fault["loc"] or any(word in name for word in _NEVER_SHOWN)
         given = "" if hidden else f" (given: {fault['input']!r})"
         sentences.append(f"{name}: {reason}{given}")
     return sentences

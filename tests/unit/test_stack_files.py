@@ -48,7 +48,7 @@ def test_the_state_folder_is_the_options_then_the_variables_then_the_usual_one(t
 
 
 def test_a_runtime_that_is_not_there_is_a_sentence_with_those_there_are(tmp_path):
-    with pytest.raises(StackError, match="no runtime 'k8s'; there are local and docker"):
+    with pytest.raises(StackError, match="no runtime 'k8s'; there are local, docker, external"):
         open_runtime("k8s", tmp_path)
     with pytest.raises(StackError, match="no runtime 'k8s'"):
         open_runtime(None, tmp_path, {"BRUCE_RUNTIME": "k8s"})
@@ -159,7 +159,7 @@ def test_every_setting_a_service_documents_can_be_given_to_up():
 
     decided = {"MEMBER_NAME", "LISTEN_HOST", "METRICS_PORT", "API_PORT", "MERCHANT_PORT", "LEDGER_PATH", "HMAC_SECRET"}
     decided |= {"DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
-    decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC", "CRASH_POINTS"}
+    decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLIENT", "KAFKA_TOPIC", "CRASH_POINTS"}
     decided |= {"KAFKA_TOPIC_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS"}
     of_somebody_else = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_", "POSTGRES_SSL")
     for settings in (ApiSettings, PublisherSettings, DispatcherSettings, MerchantSettings):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import docker
 import requests
 from docker.errors import APIError
+from pydantic import SecretStr
 
 from control_room.stack.local import postgres
 from control_room.stack.local.ports import HOST
@@ -146,6 +147,8 @@ def kafka_settings(ports: Mapping[str, int], environ: Mapping[str, str]) -> Kafk
     """How the control room talks to the brokers."""
     return KafkaSettings(
         kafka_bootstrap_servers=_bootstrap(ports),
+        kafka_security_protocol="PLAINTEXT",
+        kafka_client=SecretStr(""),
         kafka_topic=environ.get("KAFKA_TOPIC") or "payment-webhooks",
         kafka_topic_partitions=3,
         kafka_replication_factor=len(BROKERS),

@@ -56,7 +56,7 @@ PASSED_ON: Final = (
     "SHUTDOWN_GRACE_SEC",
 )
 """Settings of the services that a user may set for `up`; ports and addresses are not here: the stack decides them."""
-DECIDED_HERE: Final = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "POSTGRES_HOST")
+DECIDED_HERE: Final = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLIENT", "POSTGRES_HOST")
 """Set by a user, these would point the services at other servers than the stack's own: they are left out."""
 
 

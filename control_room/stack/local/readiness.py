@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import orjson
 from confluent_kafka import KafkaException
@@ -23,6 +24,8 @@ from services.common.settings import KafkaSettings
 _ANSWER_S: Final = 1.0
 """A member that takes longer is not ready. Healthy ones answer within milliseconds."""
 _METADATA_S: Final = 1.5
+SILENT: Final = "no answer"
+"""What a reason begins with where nothing was heard at all."""
 
 
 @dataclass
@@ -49,13 +52,8 @@ class Probes:
         port = self.ports[member]
         if member == "postgres":
             return "" if postgres.answers(port) else f"Postgres does not take connections on port {port}"
-        if member == "nginx":
-            return _http(port, "/readyz", _through_nginx)
-        if member in API_REPLICAS:
-            return _http(port, "/readyz", _status_200)
-        if member == "dispatcher":
-            return _http(port, "/status", _has_partitions)
-        return _http(port, "/healthz", _status_200)
+        service = "ingestion-api" if member in API_REPLICAS else member
+        return service_answer(service, f"http://{HOST}:{port}", f"on port {port}")
 
     def _brokers(self, members: list[str]) -> dict[str, str]:
         listening = {name: _listens(self.ports[name]) for name in members}
@@ -112,16 +110,30 @@ def _listens(port: int) -> bool:
         return False
 
 
-def _http(port: int, path: str, judge: Callable[[int, bytes], str]) -> str:
-    connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_S)
+def service_answer(service: str, url: str, where: str) -> str:
+    """Why `service` (`nginx`, `ingestion-api`, `dispatcher` …) at `url` does not do its work; empty where it does.
+
+    Args:
+        service: which of them it is.
+        url: its address, without a path of its questions.
+        where: as a message names that address: `on port 8000`.
+    """
+    path, judge = _QUESTIONS.get(service, ("/healthz", _status_200))
+    return _http(f"{url}{path}", where, judge)
+
+
+def _http(url: str, where: str, judge: Callable[[int, bytes], str]) -> str:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.netloc, timeout=_ANSWER_S)
     try:
-        connection.request("GET", path)
+        connection.request("GET", parts.path)
         answer = connection.getresponse()
         return judge(answer.status, answer.read(65_536))
     except TimeoutError:
-        return f"no answer on port {port} within {_ANSWER_S:g} s"
+        return f"{SILENT} {where} within {_ANSWER_S:g} s"
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer on port {port}: {getattr(error, 'strerror', None) or type(error).__name__}"
+        return f"{SILENT} {where}: {getattr(error, 'strerror', None) or type(error).__name__}"
     finally:
         connection.close()
 
@@ -144,6 +156,14 @@ def _has_partitions(status: int, body: bytes) -> str:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return "its /status is not understood"
     return "" if assigned else "no partitions are assigned to it yet"
+
+
+_QUESTIONS: Final[Mapping[str, tuple[str, Callable[[int, bytes], str]]]] = {
+    "nginx": ("/readyz", _through_nginx),
+    "ingestion-api": ("/readyz", _status_200),
+    "dispatcher": ("/status", _has_partitions),
+}
+"""What each service is asked, and how its answer is judged; the others are asked whether they live."""
 
 
 def _said(body: bytes) -> str:

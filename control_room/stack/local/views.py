@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import psutil
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from control_room.stack.local import postgres, processes
 from control_room.stack.local.layout import Layout
@@ -142,6 +142,8 @@ def kafka_settings(found: StackRecord) -> KafkaSettings:
     try:
         return KafkaSettings(
             kafka_bootstrap_servers=bootstrap(found),
+            kafka_security_protocol="PLAINTEXT",
+            kafka_client=SecretStr(""),
             kafka_topic=found.topic,
             kafka_topic_partitions=3,
             kafka_replication_factor=len(BROKERS),

@@ -24,8 +24,10 @@ def open_ids_before(endpoints: Endpoints) -> Iterator[str]:
 
 
 def ledger_position(endpoints: Endpoints) -> int:
-    """The number of the ledger's next line: `ledger_from` of run.json. Raises SourceError."""
+    """The number of the ledger's next line: `ledger_from` of run.json; 0 where none is kept. Raises SourceError."""
     source = LedgerSource(endpoints.merchant_url, timeout_s=5.0)
+    if not source.exists:
+        return 0
     try:
         return source.position()
     finally:

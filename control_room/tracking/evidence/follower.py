@@ -38,6 +38,8 @@ LOOK_BUDGET_S: Final = 1.0
 ASKED_PER_LOOK: Final = 2_000
 """Open ids that Postgres is asked about again per look; with more open they take turns."""
 _SHOWN_STALE_AFTER_S: Final = 1.0
+DELIVERED_STATE: Final = "delivered"
+"""Postgres' word for it: the pipeline's own, which no verdict rests on."""
 
 
 class RunFollower:
@@ -119,10 +121,14 @@ class RunFollower:
                 self.standing.hear(transaction_id, SILENT)
 
     def _read_ledger(self) -> None:
+        if not self._ledger.exists:
+            return  # then Postgres' word is taken, see `_place`
         self.next_line = self._pages(self.next_line, None, DELIVERED)
 
     def _read_earlier(self) -> None:
         """Looks for deliveries before the run, but only when an open id makes that a possibility."""
+        if not self._ledger.exists:
+            return
         stored_silent = any(place != ABSENT for place in self.standing.silent.values())
         if self._earlier_line < self._first_line and (self.standing.duplicates_acknowledged or stored_silent):
             self._earlier_line = self._pages(self._earlier_line, self._first_line, EARLIER)
@@ -182,6 +188,8 @@ class RunFollower:
     def _place(self, rows: Sequence[StoreRow]) -> None:
         for row in rows:
             place = PENDING.get(row.state, row.state) if row.payment else ABSENT
+            if place == DELIVERED_STATE and not self._ledger.exists:
+                self.standing.deliver(row.transaction_id)
             for places in (self.standing.open, self.standing.silent):
                 if row.transaction_id in places:
                     places[row.transaction_id] = place
@@ -214,6 +222,8 @@ class RunFollower:
             for source, since in sorted(self._silent_since.items())
             if now - since >= _SHOWN_STALE_AFTER_S
         ]
+        if not self._ledger.exists:
+            stale.append("no ledger to read: delivered is what Postgres recorded")
         if self.next_line < self.ledger_lines:
             stale.append(f"ledger read to line {self.next_line} of {self.ledger_lines}")
         return Arithmetic.balanced(

@@ -87,7 +87,7 @@ def gather(
     try:
         _write_redeliveries(stores, run_dir, told, gathered)  # before the ledger: those that ended by now stand in it
         narrate("copying the ledger")
-        window = _copy_ledger(ledger, run_dir, first_line, gathered, patience_s)
+        window = _copy_ledger(ledger, run_dir, first_line, gathered, patience_s if ledger.exists else 0.0)
         narrate("asking Postgres about open and unanswered ids")
         crosscheck = CrossCheck(log, run_document(run_dir).get("topic_id"))
         stored = _write_stores(stores, crosscheck, run_dir, told, window, gathered)

@@ -30,7 +30,6 @@ from control_room.tracking.kafka_view import hush_client, listening
 from control_room.tracking.parts import SourceError
 from control_room.verify.coverage import Coverage
 from services.common.kafka import ROUND_HEADER, make_admin, make_consumer
-from services.common.settings import KafkaSettings
 
 OWN_GROUP: Final = "bruce-control-evidence"
 ANSWER_TIMEOUT_S: Final = 5.0
@@ -101,7 +100,7 @@ class KafkaLog:
         self._topic = endpoints.kafka_topic
         self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
-        self._settings = KafkaSettings(kafka_bootstrap_servers=self._bootstrap, kafka_topic=self._topic)
+        self._settings = endpoints.kafka_settings()
         self._left_s = budget_s
         self._admin: AdminClient | None = None
         self._commits = GroupOffsets(self._settings, "control-room-evidence", self._group)

@@ -33,10 +33,13 @@ class LedgerSource:
     """Reads one merchant's ledger over a kept connection. Not for several threads."""
 
     def __init__(self, merchant_url: str, *, timeout_s: float = 2.0) -> None:
+        self.exists = bool(merchant_url)
+        """Whether there is a ledger to read at all: a merchant elsewhere may keep none for us."""
         parts = urlsplit(f"{merchant_url.rstrip('/')}/ledger")
         self._path = parts.path
         # The standard library's client: a page through `requests` takes five times the processor, twice a second.
-        self._connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.netloc, timeout=timeout_s)
 
     def page(self, first_line: int, max_lines: int = PAGE_LINES) -> LedgerPage:
         """The lines from number `first_line` on; empty where the ledger has not come so far.
@@ -44,6 +47,8 @@ class LedgerSource:
         Raises:
             SourceError: the merchant-server does not answer, or not as a ledger does.
         """
+        if not self.exists:
+            raise SourceError("no merchant-server with a ledger is configured")
         try:
             answer, body = self._get(f"{self._path}?from={first_line}&limit={max_lines}")
         except (OSError, http.client.HTTPException) as error:

@@ -2,7 +2,7 @@
 
 Kept: every part but the list of transactions and the lines of the ledger, which the run's own files tell better, and
 the list of the other runs. Of the logs only what is loud is kept. The database's address is not, for it may hold a
-password.
+password; nor is how Kafka lets us in.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def kept(snapshot: Snapshot, loud: LoudLines) -> Snapshot:
     """`snapshot` with what the record keeps of it."""
     changes: dict[str, Any] = {"transactions": Part(None), "runs": Part(None)}
     if (stack := snapshot.stack).value is not None:
-        changes["stack"] = replace(stack, value=replace(stack.value, postgres_conninfo=""))
+        changes["stack"] = replace(stack, value=replace(stack.value, postgres_conninfo="", kafka_client={}))
     if (ledger := snapshot.ledger).value is not None:
         changes["ledger"] = replace(ledger, value=replace(ledger.value, lines=()))
     if (logs := snapshot.logs).value is not None:
