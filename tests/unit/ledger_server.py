@@ -4,9 +4,9 @@ import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
+from control_room.stack.runtime import Endpoints
 from services.common.chain import ChainWriter
 from tests.unit.histories import T0, sha
 
@@ -70,13 +70,19 @@ def serving(ledger):
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield SimpleNamespace(
+        yield Endpoints(
+            api_url="",
+            replica_urls={},
             merchant_url=url,
-            dispatcher_status_url=f"{url}/status",
-            postgres_conninfo="host=127.0.0.1 port=1 user=nobody dbname=none connect_timeout=1",
+            webhook_url="",
             kafka_bootstrap="127.0.0.1:1",
+            kafka_ports={},
             kafka_topic="payment-webhooks",
             kafka_group="bruce-dispatcher",
+            postgres_conninfo="host=127.0.0.1 port=1 user=nobody dbname=none connect_timeout=1",
+            metrics_urls={},
+            dispatcher_status_url=f"{url}/status",
+            ports={},
         )
     finally:
         server.shutdown()
