@@ -59,7 +59,7 @@ def test_another_certificate_is_refused(url, monkeypatch):
     with pytest.raises(SourceError, match=r"the certificate of 127\.0\.0\.1:\d+ is refused"):
         fetch_json(f"{url}/status")
     assert "no answer there" in service_answer("dispatcher", url, "there")
-    with pytest.raises(SourceError, match="merchant-server does not answer: SSLError"):
+    with pytest.raises(SourceError, match="merchant-server does not answer: SSLCertVerificationError"):
         LedgerSource(url).position()
 
 
