@@ -97,7 +97,9 @@ def cli(ctx: click.Context, read_only: bool, state: Path | None, runtime: str | 
     if runtime is not None:
         os.environ["BRUCE_RUNTIME"] = runtime
     if external is not None:
-        os.environ["BRUCE_EXTERNAL"] = str(external.absolute())
+        if runtime not in (None, "external"):
+            raise click.UsageError(f"--external names a stack elsewhere, --runtime asks for {runtime}")
+        os.environ["BRUCE_EXTERNAL"], os.environ["BRUCE_RUNTIME"] = str(external.absolute()), "external"
     if ctx.invoked_subcommand is not None:
         return
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`: what is drawn goes through pipes

@@ -28,8 +28,7 @@ class Bruce:
         self.command = command
         self.cwd = cwd
         inherited = {k: v for k, v in os.environ.items() if k not in ("HMAC_SECRET", "BRUCE_STATE")}
-        # The local runtime, on a machine with a Docker engine too: tests/docker has the other one.
-        self.environ = {**inherited, "BRUCE_STATE": str(state), "BRUCE_RUNTIME": "local", **environ}
+        self.environ = {**inherited, "BRUCE_STATE": str(state), **environ}
 
     def start(self, *words: str) -> subprocess.Popen:
         return subprocess.Popen(

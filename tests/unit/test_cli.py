@@ -23,7 +23,8 @@ assert not found, found
 
 def bruce(tmp_path, *words, **environ):
     command = [sys.executable, "-m", "control_room.cli", *words]
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "BRUCE_STATE": str(tmp_path / "state"), **environ}
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "BRUCE_STATE": str(tmp_path / "state")}
+    env |= {"BRUCE_RUNTIME": "local", **environ}
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=60)
 
 
