@@ -347,7 +347,7 @@ async def test_many_requests_at_once_each_get_their_own_answer():
         await asyncio.sleep(0.01)
         await says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")(writer)
 
-    async with merchant(talk) as (one, requests):
+    async with merchant(talk, timeout_s=30.0) as (one, requests):
         assert await asyncio.gather(*[one.post({}, BODY) for _ in range(200)]) == [Answer(200)] * 200
         assert len(requests) == 200
 

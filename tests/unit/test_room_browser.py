@@ -129,10 +129,11 @@ async def gone(pid, deadline_s=10.0):
 @pytest.mark.parametrize("pause_s", [0, 3600])
 async def test_an_app_that_hangs_ends_with_its_page(serving, pause_s):
     start, session = serving
+    before = set(psutil.Process().children())  # those of other tests, such as multiprocessing's own
     server = await start(shlex.join(["exec", sys.executable, "-c", APP.format(pause_s=pause_s)]))
     async with session.ws_connect(server.url + "ws") as page:
         assert (await page.receive()).data
-        (app,) = psutil.Process().children()
+        (app,) = set(psutil.Process().children()) - before
         assert app.cmdline()[0] == sys.executable
     await gone(app.pid)
 
