@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
@@ -98,18 +98,23 @@ def rows(database):
 
 
 @pytest.fixture
-def endpoints(topic, postgres_conninfo):
-    ledger = Ledger(page_lines=1000)
-    with serving(ledger) as served:
-        kafka = {"kafka_bootstrap": topic.settings.kafka_bootstrap_servers, "kafka_topic": topic.name}
-        kafka["kafka_group"] = topic.name
-        yield SimpleNamespace(**{**vars(served), **kafka, "postgres_conninfo": postgres_conninfo, "ledger": ledger})
+def ledger():
+    return Ledger(page_lines=1000)
 
 
 @pytest.fixture
-def history(tmp_path, endpoints):
+def endpoints(topic, postgres_conninfo, ledger):
+    with serving(ledger) as served:
+        kafka = {"kafka_bootstrap": topic.settings.kafka_bootstrap_servers, "kafka_topic": topic.name}
+        kafka["kafka_group"] = topic.name
+        yield replace(served, **kafka, postgres_conninfo=postgres_conninfo)
+
+
+@pytest.fixture
+def history(tmp_path, endpoints, ledger):
     history = History(tmp_path / "runs" / "run", ledger_from=0)
     history.drain = history.stores = history.crosscheck = None
+    history.merchant = ledger
     history.settings = {"topic_id": topic_id(endpoints), "started_at": 0}
     return history
 
@@ -121,7 +126,7 @@ def ids(count):
 def delivered(history, endpoints, sent):
     for id_ in sent:
         history.send(id_)
-        endpoints.ledger.add(id_)
+        history.merchant.add(id_)
 
 
 def judged(endpoints, history, *, deadline_s=10):

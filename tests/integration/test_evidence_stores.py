@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import uuid
-from types import SimpleNamespace
 
 import pytest
 
@@ -58,7 +57,7 @@ def ledger():
 @pytest.fixture
 def endpoints(ledger, postgres_conninfo):
     with serving(ledger) as dead_postgres:
-        yield SimpleNamespace(**{**vars(dead_postgres), "postgres_conninfo": postgres_conninfo})
+        yield dataclasses.replace(dead_postgres, postgres_conninfo=postgres_conninfo)
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ def test_a_killed_publisher_gives_its_leases_back(database, run, postgres_connin
     assert len(take(run, member="killed", limit=100, lease_s=2.0)) == 100
     with publisher(postgres_conninfo, kafka_settings, tmp_path) as running:
         until(lambda: pending(database) == 0, what="the leases' end")
-        assert "leases taken over" in running.log_text()
+        until(lambda: "leases taken over" in running.log_text(), what="the word of it")
 
 
 def test_a_publisher_killed_in_the_middle_loses_nothing(database, postgres_conninfo, kafka_settings, tmp_path):
