@@ -9,6 +9,7 @@ import requests
 from services.common.event import canonical_bytes
 from services.common.postgres import Link
 from services.common.signing import Secrets
+from services.ingestion_api.app import make_app
 from services.ingestion_api.group_commit import GroupCommit
 from tests.integration.fixtures_stores import SECRET, free_port, service, until
 
@@ -81,3 +82,24 @@ def replica(tmp_path, conninfo, kafka_settings, member="ingestion-api-1", port=N
 def process(postgres_conninfo, kafka_settings, database, tmp_path):
     with replica(tmp_path, postgres_conninfo, kafka_settings) as running:
         yield running
+
+
+@pytest.fixture
+def handed():
+    """The rows that a replica in this process has handed over after their commit."""
+    return []
+
+
+@pytest.fixture
+def store(postgres_conninfo, database, handed):
+    """A replica's writer in this process."""
+    made = make_store(postgres_conninfo, "api-1", deadline_s=2.0, after_commit=handed.extend)
+    made.start()
+    yield made
+    made.stop(5)
+
+
+@pytest.fixture
+def client(store):
+    """A client of a replica in this process."""
+    return make_app("api-1", SECRETS, store, lambda: True).test_client()

@@ -22,24 +22,6 @@ from tests.integration.fixtures_stores import free_port, service, until
 pytest_plugins = ["tests.integration.fixtures_stores", "tests.integration.fixtures_api"]
 
 
-@pytest.fixture
-def handed():
-    return []
-
-
-@pytest.fixture
-def store(postgres_conninfo, database, handed):
-    made = make_store(postgres_conninfo, "api-1", deadline_s=2.0, after_commit=handed.extend)
-    made.start()
-    yield made
-    made.stop(5)
-
-
-@pytest.fixture
-def client(store):
-    return make_app("api-1", SECRETS, store, lambda: True).test_client()
-
-
 def post(client, document, body=None):
     body = canonical_bytes(document) if body is None else body
     return client.post(
