@@ -43,6 +43,8 @@ _LOOK_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 3.0
 _STOP_GRACE_S: Final = 15
 _LOG_LINES: Final = 12
+_PAUSE_TRIES: Final = 10
+_PAUSE_AGAIN_S: Final = 0.1
 
 
 class DockerRuntime:
@@ -191,8 +193,20 @@ class DockerRuntime:
         self._each(members, crash)
 
     def freeze(self, members: Iterable[str]) -> None:
-        """`docker pause`."""
-        self._each(members, lambda client, one: client.api.pause(one.id))
+        """`docker pause`; again where the kernel did not get hold of every thread of a busy process in time."""
+
+        def freeze(client: docker.DockerClient, one: Container) -> None:
+            for left in reversed(range(_PAUSE_TRIES)):
+                try:
+                    client.api.pause(one.id)
+                except APIError as error:
+                    if not left or "unable to freeze" not in str(error):
+                        raise
+                    time.sleep(_PAUSE_AGAIN_S)
+                else:
+                    return
+
+        self._each(members, freeze)
 
     def thaw(self, members: Iterable[str]) -> None:
         """`docker unpause` of those that are paused."""
