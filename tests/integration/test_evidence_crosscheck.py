@@ -217,7 +217,7 @@ def test_with_kafka_away_the_run_is_judged_and_the_gap_is_said(topic, rows, hist
     for id_, offset in zip(sent, topic.put(*sent), strict=True):
         rows(id_, 0, offset)
     delivered(history, endpoints, sent)
-    endpoints.kafka_bootstrap = "127.0.0.1:1"
+    endpoints = replace(endpoints, kafka_bootstrap="127.0.0.1:1")
     verdict = judged(endpoints, history)
     assert verdict.exit_code == 0
     assert any("no broker answers" in note for note in verdict.notes)
