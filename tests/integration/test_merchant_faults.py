@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -84,13 +85,26 @@ def shop(tmp_path):
         assert "Traceback" not in process.log_text()
 
 
-@pytest.fixture
-def running(dispatcher, shop):
+@contextmanager
+def delivering(dispatcher, shop, timeout_s):
     url = f"{shop.url}/webhook_listener"
-    with dispatcher(WEBHOOK_URL=url, REQUEST_TIMEOUT_SEC=str(TIMEOUT_S), RETRY_AFTER_CAP_SEC="1") as process:
+    with dispatcher(WEBHOOK_URL=url, REQUEST_TIMEOUT_SEC=str(timeout_s), RETRY_AFTER_CAP_SEC="1") as process:
         process.assigned()
         yield process
         assert "Traceback" not in process.log_text()
+
+
+@pytest.fixture
+def running(dispatcher, shop):
+    with delivering(dispatcher, shop, TIMEOUT_S) as process:
+        yield process
+
+
+@pytest.fixture
+def patient(dispatcher, shop):
+    """One that a busy machine does not make impatient: what comes twice then comes twice for another reason."""
+    with delivering(dispatcher, shop, 10 * TIMEOUT_S) as process:
+        yield process
 
 
 def test_whatever_way_a_merchant_fails_each_event_arrives_once_after_the_heal(running, payments, shop):
@@ -128,7 +142,7 @@ def test_an_answer_that_does_not_arrive_makes_duplicates_whose_cause_is_known_an
 
 
 @pytest.mark.parametrize("changes", [{"mode": "huge"}, {"mode": "drip", "drip_s": 0.3 * TIMEOUT_S}])
-def test_an_answer_that_is_only_odd_counts_by_its_status_and_nothing_comes_twice(running, payments, shop, changes):
+def test_an_answer_that_is_only_odd_counts_by_its_status_and_nothing_comes_twice(patient, payments, shop, changes):
     shop.apply(**changes)
     ids = payments.publish(5 * EVENTS)
     until(lambda: payments.uncommitted() == 0, what="the commit of everything")

@@ -111,7 +111,8 @@ def _kafka(snapshot: Snapshot) -> Pieces:
         (f"brokers {' '.join(map(str, kafka.brokers))}   controller {kafka.controller}   lag {lag}\n", "")
     ]
     for each in kafka.partitions:
-        pieces += [(f"p{each.number}  ", "bold"), *in_sync(each), (f"  end {each.end_offset}  lag {each.lag}\n", "")]
+        end, behind = ("?" if figure is None else figure for figure in (each.end_offset, each.lag))
+        pieces += [(f"p{each.number}  ", "bold"), *in_sync(each), (f"  end {end}  lag {behind}\n", "")]
     if snapshot.kafka.error:
         pieces.append((f"stale, {duration(snapshot.kafka.age_s)} old\n", "$text-warning"))
     return _ended(pieces, "no partition")
