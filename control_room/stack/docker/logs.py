@@ -1,9 +1,16 @@
-"""The containers' logs as files, for whoever reads log files: what is new is fetched whenever they are asked for."""
+"""The containers' logs as files, for whoever reads log files.
+
+What is new is fetched when they are asked for, and from then on as long as this process lives: whoever follows a file
+asks for its name once.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,8 +20,9 @@ import requests
 from docker.errors import APIError
 
 from control_room.stack.docker.engine import Container
+from control_room.stack.runtime import StackError
 
-_FETCH_EVERY_S: Final = 0.5
+_FETCH_EVERY_S: Final = 1.0
 _FIRST_LINES: Final = 5_000
 """Of a container that was never asked before: its newest lines."""
 _MAX_BYTES: Final = 20 * 2**20
@@ -22,12 +30,33 @@ _MAX_BYTES: Final = 20 * 2**20
 
 
 class LogFiles:
-    """One file per member under `folder`. Safe from several threads."""
+    """One file per member under `folder`. Safe from several threads, and from several processes over one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._fetched_s: dict[str, float] = {}
+        self._following = False
+
+    def follow(self, client: docker.DockerClient, find: Callable[[], Mapping[str, Container]]) -> None:
+        """Goes on fetching for every member that was asked for; `find` tells which containers there are by now."""
+        with self._lock:
+            if self._following:
+                return
+            self._following = True
+        threading.Thread(target=self._fetch_for_ever, args=(client, find), name="docker-logs", daemon=True).start()
+
+    def _fetch_for_ever(self, client: docker.DockerClient, find: Callable[[], Mapping[str, Container]]) -> None:
+        """Failure policy: open. While the engine does not answer the files stay as they are."""
+        while True:
+            time.sleep(_FETCH_EVERY_S)
+            try:
+                found = find()
+            except StackError:
+                continue
+            for member in list(self._fetched_s):
+                if member in found:
+                    self.paths(client, found[member])
 
     def paths(self, client: docker.DockerClient, container: Container) -> list[Path]:
         """The member's files, oldest first, with what its container has said by now.
@@ -38,9 +67,19 @@ class LogFiles:
         with self._lock:
             if time.monotonic() - self._fetched_s.get(container.member, float("-inf")) >= _FETCH_EVERY_S:
                 self._fetched_s[container.member] = time.monotonic()
-                self._fetch(client, container, live)
+                with self._alone():
+                    live.touch()  # whoever follows a member that has said nothing yet needs a file too
+                    self._fetch(client, container, live)
         aside = live.with_suffix(".log.1")
         return [path for path in (aside, live) if path.exists()]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process fetches meanwhile: each would add the same lines."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _fetch(self, client: docker.DockerClient, container: Container, live: Path) -> None:
         mark = live.with_suffix(".since")
@@ -56,7 +95,6 @@ class LogFiles:
         fresh = [line for line in lines if line.split(" ", 1)[0] > seen]
         if not fresh:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         with live.open("a", encoding="utf-8") as file:
             file.writelines(line.split(" ", 1)[1] + "\n" for line in fresh)
         newest = fresh[-1].split(" ", 1)[0]

@@ -43,6 +43,8 @@ _LOOK_EVERY_S: Final = 0.5
 _TELL_EVERY_S: Final = 3.0
 _STOP_GRACE_S: Final = 15
 _LOG_LINES: Final = 12
+_LOOK_HOLDS_S: Final = 0.3
+_NO_LOOK: Final = (float("-inf"), dict[str, dict[str, Any] | None]())
 _PAUSE_TRIES: Final = 10
 _PAUSE_AGAIN_S: Final = 0.1
 
@@ -81,6 +83,7 @@ class DockerRuntime:
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
         self._logs = LogFiles(self.layout.state / "docker-logs")
         self._usage = Usage()
+        self._look: tuple[float, dict[str, dict[str, Any] | None]] = _NO_LOOK
         self._client: docker.DockerClient | None = None
         self._probes: Probes | None = None
 
@@ -96,6 +99,7 @@ class DockerRuntime:
         self.layout.prepare()
         if not all(self._all().values()):
             compose.run(self.project, ["up", "--detach", "--build"], self._compose_environ(), narrate)
+            self._look = _NO_LOOK
         stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
         self.start(stopped)
         self.thaw(MEMBERS)
@@ -151,6 +155,7 @@ class DockerRuntime:
         filled = {"HMAC_SECRET": "-", "POSTGRES_PASSWORD": "-", **self._environ}  # asked for by the file, not used
         words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
         compose.run(self.project, words, filled, narrate)
+        self._look = _NO_LOOK
         self._kept_file.unlink(missing_ok=True)
         self._kept = {}
         narrate("the stack is down" + (", its data is deleted" if volumes else ""))
@@ -251,8 +256,11 @@ class DockerRuntime:
     def log_paths(self, member: str) -> list[Path]:
         """The member's log, fetched into files."""
         (name,) = known([member])
-        found = engine.containers(self._engine(), self.project)
-        return self._logs.paths(self._engine(), found[name]) if name in found else []
+        client = self._engine()
+        found = engine.containers(client, self.project)
+        paths = self._logs.paths(client, found[name]) if name in found else []
+        self._logs.follow(client, lambda: engine.containers(client, self.project))
+        return paths
 
     def endpoints(self) -> Endpoints:
         """Where everything answers."""
@@ -301,7 +309,13 @@ class DockerRuntime:
         return self._client
 
     def _all(self) -> dict[str, dict[str, Any] | None]:
-        """What the engine knows of each member's container; keeps the ports of those that run."""
+        """What the engine knows of each member's container; keeps the ports of those that run.
+
+        A look serves for _LOOK_HOLDS_S, unless something was done meanwhile: many ask at the same moment.
+        """
+        looked_s, found = self._look
+        if time.monotonic() - looked_s < _LOOK_HOLDS_S:
+            return found
         client = self._engine()
         there = engine.containers(client, self.project)
         names = (*MEMBERS, *sorted(set(there) - set(MEMBERS)))
@@ -309,6 +323,7 @@ class DockerRuntime:
         seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
         if seen and (fresh := {**self._ports(), **seen}) != self._ports():
             self._keep(ports=fresh)
+        self._look = (time.monotonic(), found)
         return found
 
     def _keep(self, **facts: dict[str, int]) -> None:
@@ -342,8 +357,11 @@ class DockerRuntime:
         for member in known(members):
             if member not in there:
                 raise NotRunningError(f"{member} has no container; start the stack with `bruce-control up`")
-            with _explained(member):
-                do(client, there[member])
+            try:
+                with _explained(member):
+                    do(client, there[member])
+            finally:
+                self._look = _NO_LOOK
 
 
 @contextlib.contextmanager
