@@ -1,6 +1,6 @@
 """A dispatcher that takes what an operator had redelivered for delivered, without sending it."""
 
-from services.dispatcher.deliver import HttpDeliverer, Answer
+from services.dispatcher.deliver import Answer, HttpDeliverer
 from services.dispatcher.main import main
 
 _post = HttpDeliverer.post
