@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from control_room.stack.links.client import Links
+from control_room.stack.links.client import Links, LinksError
 from control_room.stack.links.modes import parse
 from tests.unit.member_processes import free_port, wait_until
 
@@ -62,7 +62,15 @@ class Proxy:
     def start(self):
         command = [sys.executable, "-m", "control_room.stack.links", str(self.plan)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: self.socket_path.exists() or self.process.poll() is not None)
+        wait_until(lambda: self._answers() or self.process.poll() is not None)
+
+    def _answers(self):
+        """The socket's file is there a moment before anybody listens at it."""
+        try:
+            self.links.state()
+        except LinksError:
+            return False
+        return True
 
     def set(self, mode, **numbers):
         doors = self.links.set(list(self.ports), parse({"mode": mode, **numbers}))["doors"]
