@@ -229,11 +229,11 @@ class Door:
                 await loop.create_connection(lambda: connection.server, HOST, self.server_port)
         except OSError as error:
             self.dial_failures += 1
-            connection.reset()
             if isinstance(error, ConnectionRefusedError) and not self._absent:
                 self._absent = True
-                self._follow_mode()
+                self._follow_mode()  # before the reset: who dials again because of it is refused
                 self._begin(self._until_served())
+            connection.reset()
             return
         connection.link()
 
