@@ -74,7 +74,7 @@ def measure(
 
 def _published(publisher: Publisher) -> Published:
     while publisher.running:
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # it is another process, which tells of its end by ending
     return publisher.result()
 
 
@@ -88,7 +88,7 @@ def _drain(publisher: Publisher, receiver: Receiver, patience: Patience) -> None
         enough = delivered >= publisher.acknowledged and now_s - changed_s > _LINGER_S
         if enough or now_s - changed_s > patience.quiet_s:
             return
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # the receiver, another process, counts in shared memory: nothing there can be waited on
 
 
 @dataclass(frozen=True, slots=True)

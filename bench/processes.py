@@ -73,7 +73,7 @@ def settle(limit_s: float, share: float = 0.25) -> float:
     until_s = time.monotonic() + limit_s
     while True:
         before_s = machine_cpu_s()[0]
-        time.sleep(_LOOK_S)
+        time.sleep(_LOOK_S)  # the window over which the use of the processor is told
         used = (machine_cpu_s()[0] - before_s) / _LOOK_S
         if used < share or time.monotonic() > until_s:
             return round(used, 2)

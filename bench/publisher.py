@@ -87,7 +87,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
         """Status and body of the answer."""
-        assert self.transport is not None  # noqa: S101 - it is connected
+        assert self.transport is not None  # noqa: S101 - for mypy: exchanges begin after connection_made
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self._answer

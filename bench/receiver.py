@@ -79,8 +79,7 @@ class _State:
         self.attempts: list[Attempt] = []
         self.behaviour = Behaviour()
         self.delivered = delivered.get_obj()  # this process is its only writer while a measurement runs
-        # Which requests fail is chance, not a secret.
-        self.random = random.Random()  # noqa: S311
+        self.random = random.Random()  # noqa: S311 - which requests fail is chance, not a secret
 
     def fate(self) -> bool | None:
         """Whether the next request succeeds; None where it is never answered."""

@@ -126,9 +126,9 @@ def _drained(bench: Bench, come_back: Callable[[], None]) -> dict[str, Any]:
 
 def _idle(bench: Bench) -> dict[str, Any]:
     pids = bench.target.pids
-    time.sleep(_IDLE_S / 3)
+    time.sleep(_IDLE_S / 3)  # what was done before ebbs away: doing nothing is what is measured
     before = tree_cpu_s(pids)
-    time.sleep(_IDLE_S)
+    time.sleep(_IDLE_S)  # the window that is measured
     parts = {name: (after_s - before[name]) / _IDLE_S for name, after_s in tree_cpu_s(pids).items()}
     memory = {member.name: member.memory_bytes for member in bench.stack.runtime.status()}
     return {

@@ -23,7 +23,7 @@ _INTRO: Final = """\
 # Signs payments and webhooks. This one is for trying Bruce out on your own machine, and known to everybody: make your
 # own with `openssl rand -hex 32`. Several, comma-separated, rotate: the first signs, all verify. Or leave it out and
 # name a file that holds it, readable by user 10001.
-HMAC_SECRET=for-trying-out-on-your-own-machine-only
+HMAC_SECRET=for-trying-out-on-this-machine-only
 #HMAC_SECRET_FILE=
 
 # The database's user and password. They are set when the data is made, and hold for as long as the data does.

@@ -48,7 +48,7 @@ def wait_for(look: Callable[[], Evidence], deadline_s: float, every_s: float = P
         waited_s = time.monotonic() - started_s
         if seen.ok or waited_s >= deadline_s:
             return Evidence(seen.ok, {**seen.facts, "after_ms": round(waited_s * 1000)})
-        time.sleep(every_s)
+        time.sleep(every_s)  # a process, a port, a server of others: none of them tells when it changes
 
 
 def member_status(runtime: Runtime, name: str) -> MemberStatus:

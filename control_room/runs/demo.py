@@ -160,7 +160,7 @@ def _play(replay: BackgroundReplay, saboteurs: Sequence[_Saboteur], look: Callab
             saboteur.start()
         while replay.running or any(saboteur.running for saboteur in saboteurs):
             look()
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # between two looks at what is shown; the load runs in a thread of its own
         for saboteur in saboteurs:
             saboteur.finish()
         replay.summary()

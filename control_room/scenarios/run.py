@@ -210,7 +210,7 @@ class _Stage:
         self._give_way(1.0)
         while self.replay.running:
             self.on_look(self.follower.sample())
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # between two looks: each asks Postgres and the merchant
 
     def heal_all(self) -> None:
         """Undoes what this run has broken and nothing else did put right."""
@@ -295,7 +295,7 @@ class _Stage:
                 return
             if time.monotonic() >= until_s:
                 raise _StepFailedError(f"not within {within_s:g} s: {what} ({arithmetic.line()})")
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # a condition on several servers: it can only be asked for again
 
     def _moment(self, condition: conditions.Condition, arithmetic: Arithmetic) -> conditions.Moment:
         dispatcher = members = None

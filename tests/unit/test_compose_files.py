@@ -13,6 +13,7 @@ from control_room.stack.local.environment import PASSED_ON
 from scripts.env_example import COMPOSE, EXAMPLE, ROOT, example, passed_on
 from scripts.settings_page import SECTIONS, documented
 from services.common import identity, settings
+from services.common.signing import Secrets
 from services.merchant_server.settings import MerchantSettings
 
 THEIR_PACKAGE = {"confluent_kafka": "confluent-kafka", "prometheus_client": "prometheus-client"}
@@ -129,3 +130,9 @@ def test_the_image_takes_the_versions_that_the_tests_run_with():
     assert image < ours, "make them anew: make lock"
     wanted = {line.partition("[")[0] for line in pins(ROOT / "compose" / "services.txt")}
     assert wanted <= {line.partition("==")[0] for line in image}
+
+
+def test_the_example_copied_as_it_is_has_secrets_that_the_services_take():
+    given = dict(line.split("=", 1) for line in example().splitlines() if line and not line.startswith("#"))
+    assert Secrets.parse(given["HMAC_SECRET"])
+    assert given["POSTGRES_PASSWORD"]

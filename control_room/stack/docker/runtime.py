@@ -207,7 +207,7 @@ class DockerRuntime:
                 except APIError as error:
                     if not left or "unable to freeze" not in str(error):
                         raise
-                    time.sleep(_PAUSE_AGAIN_S)
+                    time.sleep(_PAUSE_AGAIN_S)  # the engine has thawed it: its threads run on before the next try
                 else:
                     return
 
