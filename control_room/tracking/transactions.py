@@ -184,7 +184,9 @@ def find_transaction(conninfo: str, text: str) -> TransactionRow:
     with connect(conninfo) as connection:
         rows = _rows(connection, sql.BY_ID_RANGE, given)
     if not rows:
-        raise UnknownTransactionError(f"no accepted payment has an id that begins with {digits}")
+        raise UnknownTransactionError(
+            f"no accepted payment has an id that begins with {digits}; what was delivered is kept for RETENTION_DAYS"
+        )
     if len(rows) > 1:
         ids = [row.transaction_id for row in rows]
         more = " and more" if len(rows) == given["limit"] else ""

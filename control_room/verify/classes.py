@@ -6,7 +6,8 @@ One id may be sent several times, with one content or several. It counts as ackn
 - No 201, but a send without an answer: it may have been stored. Arrived: recovered. Stored and not arrived: STRANDED.
 - Two contents both answered 201 under one id, and only one arrived: LOST, for the other's sender was promised it.
 - An id acknowledged only as a duplicate may have been delivered before the run: the merchant's earlier ledger shows it.
-- Arrived although Postgres has no payment row: PHANTOM, for what was rolled back must never leave the house.
+- Arrived although Postgres has no payment row: PHANTOM, for what was rolled back must never leave the house. Unknown
+  where retention has pruned payments of the run's time since: nobody can tell any more whether it was stored.
 Where the operation log has no end its tail may be missing, so whatever only that tail could disprove is `unknown`.
 """
 
@@ -70,6 +71,16 @@ class Circumstances:
     stores: Stores
     drain: Drain | None
     log_ended: bool
+    began_at: float = 0.0
+    """Unix seconds."""
+
+    def may_be_pruned(self, history: History) -> bool:
+        """Whether Postgres may have had this payment and deleted it for its age.
+
+        One that a 201 called new was accepted in this run; one that was only called known, at any time before.
+        """
+        known_before = history.acknowledged and not history.fresh
+        return self.stores.may_have_pruned(0.0 if known_before else self.began_at)
 
 
 def classify(transaction_id: str, history: History, known: Circumstances) -> Finding:
@@ -111,6 +122,8 @@ def _arrived(transaction_id: str, history: History, known: Circumstances) -> Fin
         return TransactionClass.LOST, "two contents were answered 201 under this id, and one of them never arrived"
     line = known.stores.lines.get(transaction_id) if known.stores.lines else None
     if line is not None and not line.payment:
+        if known.may_be_pruned(history):
+            return TransactionClass.UNKNOWN, "delivered, but its payment is gone: pruned for its age, or never stored"
         return (
             TransactionClass.PHANTOM,
             "delivered, but Postgres has no such payment: it was rolled back or never stored",

@@ -85,7 +85,9 @@ def _judge(run_dir: Path, manifest: Manifest, blank: Verdict, doubts: _Doubts) -
     drain = read_drain(run_dir)
     faults = _faults(run_dir, doubts)
     stores = read_stores(run_dir)
-    circumstances = Circumstances(read_outside(run_dir), stores, drain, log.ended)
+    with shaped(RUN):
+        began_at = float(begins_at.get("started_at") or log.started_at)
+    circumstances = Circumstances(read_outside(run_dir), stores, drain, log.ended, began_at)
     crosscheck = _crosscheck(run_dir, doubts)
     asked = _redeliveries(run_dir, log.histories, doubts).by_id
     deliveries = Deliveries(log.histories, window.strangers, circumstances, faults, crosscheck, asked=asked)

@@ -13,6 +13,10 @@ PENDING: Final = {"outbox": "outbox", "in-kafka": "kafka", "retrying": "retrying
 """States in which a delivery is still to come, and their place in the arithmetic."""
 
 
+CLOCKS_DIFFER_S: Final = 60.0
+"""Postgres' clock may be so far from the client's."""
+
+
 class StoreLine(NamedTuple):
     """What Postgres said about one id."""
 
@@ -35,6 +39,12 @@ class Stores:
 
     complete: bool = False
     lines: dict[str, StoreLine] = field(default_factory=dict)
+    pruned_to: float = 0.0
+    """Unix seconds: the newest acceptance among all payments that retention has deleted; 0 where none was."""
+
+    def may_have_pruned(self, accepted_after: float) -> bool:
+        """Whether a payment that was accepted after that moment may be missing because it was pruned."""
+        return self.pruned_to > max(0.0, accepted_after - CLOCKS_DIFFER_S)
 
 
 def read_stores(run_dir: Path) -> Stores:
@@ -50,6 +60,7 @@ def read_stores(run_dir: Path) -> Stores:
                 stores.lines[record["id"].lower()] = _line(record)
             elif record["k"] == "sources":
                 stores.complete = record["complete"] is True
+                stores.pruned_to = float(record.get("pruned_to") or 0.0)
     return stores
 
 

@@ -22,7 +22,7 @@ WITH wanted AS MATERIALIZED (
     SELECT w.id, o.transaction_id IS NOT NULL AS stored,
            coalesce(d.state, CASE WHEN o.published_at IS NULL THEN 'outbox' ELSE 'in-kafka' END) AS state
       FROM wanted w
-      LEFT JOIN LATERAL (SELECT * FROM outbox_events WHERE transaction_id = w.id OFFSET 0) o ON true
+      LEFT JOIN LATERAL (SELECT * FROM outbox_events WHERE transaction_id = w.id FOR KEY SHARE) o ON true
       LEFT JOIN LATERAL (SELECT * FROM deliveries WHERE transaction_id = w.id OFFSET 0) d ON true
 ), asked AS (
     INSERT INTO redeliveries (transaction_id, reason, state_before)
@@ -34,7 +34,8 @@ SELECT k.id::text, CASE WHEN k.stored THEN k.state END, a.number
   FROM known k LEFT JOIN asked a ON a.transaction_id = k.id
 """
 """One statement, so one transaction: what two operators ask for at the same moment is asked for once. `OFFSET 0` keeps
-each lookup one by primary key."""
+each lookup one by primary key. The outbox row is locked against retention, which locks it before it looks for
+redeliveries: what is asked for is there when it is claimed."""
 
 _CLAIM: Final = """
 WITH due AS (
@@ -125,7 +126,7 @@ class Asked(NamedTuple):
         if self.number is not None:
             return ""
         if self.state is None:
-            return f"{self.transaction_id}: no accepted payment has this id"
+            return f"{self.transaction_id}: no accepted payment has this id (any more: RETENTION_DAYS)"
         if self.state in ("delivered", "dead"):
             return f"{self.transaction_id} is being redelivered already: ask again once that has arrived"
         return f"{self.transaction_id} is still on its way ({self.state}): it is delivered without being asked for"

@@ -89,6 +89,7 @@ WITH looked AS MATERIALIZED ({_FRONT.format(condition="number > %b")}
     SELECT l.number, array_agg(i.id) AS ids
       FROM looked l CROSS JOIN LATERAL unnest(l.transaction_ids) AS i (id)
      WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.transaction_id = i.id AND d.state IN ('delivered', 'dead'))
+       AND EXISTS (SELECT FROM outbox_events o WHERE o.transaction_id = i.id)
      GROUP BY l.number
 ), settled AS (
     DELETE FROM published_batches b USING looked l
@@ -102,7 +103,7 @@ WITH looked AS MATERIALIZED ({_FRONT.format(condition="number > %b")}
 SELECT (SELECT max(number) FROM looked), (SELECT count(*) FROM settled)
 """
 """A delivery is final, so it does not matter who looked when. The place to go on from is no cursor over a queue: it
-starts again from the front."""
+starts again from the front. One without an outbox row was delivered, and pruned since."""
 
 _NOTE_TOPIC: Final = """
 WITH changed AS (

@@ -21,6 +21,7 @@ PUT_BACK: Final = Counter(
     "Published rows, not delivered, whose record is gone from Kafka; by reason.",
     ["reason"],
 )
+PRUNED: Final = Counter("bruce_outbox_pruned_total", "Payments delivered before the retention began, and deleted.")
 IN_FLIGHT: Final = Gauge("bruce_outbox_in_flight", "Rows claimed and not reported by Kafka yet.")
 PENDING: Final = Gauge(
     "bruce_outbox_pending", "Rows not published, the API's last ones included; counted up to 100,000."

@@ -20,6 +20,7 @@ from services.outbox_publisher.cluster import Cluster
 from services.outbox_publisher.courier import Courier
 from services.outbox_publisher.inspection import Inspection
 from services.outbox_publisher.leases import FURTHEST_LEASES, Claimed, claim, look, release, release_own
+from services.outbox_publisher.retention import Retention
 from services.outbox_publisher.settings import PublisherSettings
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ T = TypeVar("T")
 _REPORT_WAIT_S: Final = 0.05
 _LOOK_INTERVAL_S: Final = 5.0
 _POSTGRES_PAUSE_S: Final = 0.5
+_DAY_S: Final = 86_400
 _SETTLE_S: Final = 2.0
 """After an outage of Postgres the API replicas get this long to mark what they had published: claiming at once would
 publish it a second time."""
@@ -42,6 +44,7 @@ class Publisher:
         self._link = link
         self._courier = courier
         self._inspection = Inspection(cluster, courier, self._run)
+        self._retention = Retention(settings.retention_days * _DAY_S, self._run)
         self._stop = stop
         self._acknowledged: list[Report] = []
         self._failed: list[str] = []
@@ -69,6 +72,8 @@ class Publisher:
             self._inspection.look()
             full = self._take_back() and self._claim_and_send()
             self._look()
+            if not full:  # a backlog goes first
+                self._retention.look()
         except psycopg.Error as error:
             self._on_postgres_error(error)
             full = False
@@ -182,7 +187,10 @@ class Publisher:
         else:
             self._courier.poll(0)
             pause_s = _POSTGRES_PAUSE_S if self._postgres_away else max(0.0, self._claim_at_s - time.monotonic())
-            self._stop.wait(min(pause_s, self._settings.outbox_poll_interval_sec))
+            self._stop.wait(min(pause_s, self._settings.outbox_poll_interval_sec, self._next_prune_s()))
+
+    def _next_prune_s(self) -> float:
+        return float("inf") if self._postgres_away else self._retention.due_in_s
 
     def _on_postgres_error(self, error: psycopg.Error) -> None:
         if self._link.down:

@@ -27,6 +27,10 @@ class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
     """After this a record that Kafka did not acknowledge is given back. Must be shorter than the lease."""
     outbox_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 5
     """How long records are gathered into one request; a batch fills it at once."""
+    retention_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
+    """How long a payment is kept in Postgres after its delivery, with its outbox row, attempts and redeliveries; 0: for
+    ever. What is not delivered is kept whatever its age. The default is well above the seven days that Kafka keeps a
+    record: by then none leads to a payment that is gone. An id that is sent again after that is a new payment."""
     metrics_port: Port = 9101
     """The port of `/metrics` and `/healthz`."""
 

@@ -38,6 +38,7 @@ class History:
         self.faults = []
         self.stores = {}
         self.stores_complete = True
+        self.pruned_to = None
         self.attempts = []
         self.redeliveries = []
         self.crosscheck = []
@@ -227,7 +228,7 @@ class History:
         if self.faults:
             write_chain(folder / "faults.jsonl", self.faults)
         if self.stores is not None:
-            last = [{"k": "sources", "complete": self.stores_complete}]
+            last = [{"k": "sources", "complete": self.stores_complete, "pruned_to": self.pruned_to}]
             write_chain(folder / "stores.jsonl", [*self.stores.values(), *last])
         if self.drain is not None:
             (folder / "drain.json").write_text(json.dumps(self.drain))

@@ -330,3 +330,34 @@ def test_a_dead_lettered_one_that_was_redelivered_counts_as_delivered(tmp_path):
     verdict = check(history.write())
     assert (verdict.exit_code, verdict.classes["delivered"], verdict.classes["duplicated"]) == (0, 1, 0)
     assert verdict.arithmetic.dead == verdict.arithmetic.unaccounted == 0
+
+
+def pruned(history, *, to, dup=False):
+    """An id that was delivered, and whose payment is gone by the time Postgres is asked."""
+    history.send(A, dup=dup)
+    history.deliver(A)
+    history.store(A, "missing", payment=False, outbox="missing", partition=None, offset=None)
+    history.pruned_to = to
+    return judged(history)
+
+
+def test_a_payment_that_may_have_been_pruned_since_is_unknown_and_neither_lost_nor_a_phantom(history):
+    verdict = pruned(history, to=T0 + 60)
+    assert (verdict.exit_code, classes(verdict)) == (12, {"unknown": 1})
+    assert "pruned for its age" in verdict.why[A]
+
+
+@pytest.mark.parametrize("to", [None, T0 - 3600], ids=["nothing pruned", "pruned up to an hour before the run"])
+def test_a_payment_that_retention_cannot_have_taken_stays_a_phantom(history, to):
+    assert classes(pruned(history, to=to)) == {"phantom": 1}
+
+
+def test_a_payment_of_before_the_run_may_have_been_pruned_whenever_anything_was(history):
+    assert classes(pruned(history, to=T0 - 3600, dup=True)) == {"unknown": 1}
+
+
+def test_an_acknowledged_id_that_never_arrived_is_lost_whatever_was_pruned(history):
+    history.send(A)
+    history.store(A, "missing", payment=False)
+    history.pruned_to = T0 + 3600
+    assert classes(judged(history)) == {"lost": 1}

@@ -193,7 +193,7 @@ def _write_stores(
     """
     stored: set[str] = set()
     claimants: list[str] = []
-    complete = True
+    complete, pruned_to = True, None
     with whole_file(run_dir / STORES) as file:
         writer = ChainWriter()
         try:
@@ -208,11 +208,13 @@ def _write_stores(
             if crosscheck.witness is not None and not crosscheck.made_anew:
                 for row, state in contradictions(claimants, stores, crosscheck.witness):
                     file.write(writer.line({**row.record(), "state": state}))
+            pruned_to = stores.pruned_to()  # last: what was found missing had been pruned by now
         except SourceError as error:
             complete = False
             gathered.gaps.append(f"{STORES} is not complete: {error}.")
             crosscheck.postgres = False
-        file.write(writer.line({"k": "sources", "complete": complete, "at": round(time.time(), 6)}))
+        sources = {"complete": complete, "at": round(time.time(), 6), "pruned_to": pruned_to}
+        file.write(writer.line({"k": "sources", **sources}))
     return stored
 
 

@@ -96,6 +96,8 @@ SELECT r.number, r.transaction_id::text, extract(epoch FROM r.asked_at)::float8,
  ORDER BY r.number
 """
 
+_PRUNED_TO: Final = "SELECT extract(epoch FROM pruned_to)::float8 FROM retention"
+
 _OPEN_BEFORE: Final = """
 SELECT p.transaction_id::text
   FROM payments p
@@ -203,6 +205,15 @@ class StoreReader:
         names = ("number", "id", "at", "reason", "before", "published", "by", "partition", "offset", "ended", "as")
         for row in self._ask(_REDELIVERIES, ids):
             yield {"k": "redelivery", **dict(zip(names, row, strict=True))}
+
+    def pruned_to(self) -> float | None:
+        """The newest acceptance, in Unix seconds, among all payments that retention has deleted; None: none was."""
+
+        def work(connection: Connection) -> float | None:
+            row = connection.execute(_PRUNED_TO).fetchone()
+            return row[0] if row else None
+
+        return self._run(work)
 
     def close(self) -> None:
         """Closes the connection."""
