@@ -85,6 +85,8 @@ class Circumstances:
 
 def classify(transaction_id: str, history: History, known: Circumstances) -> Finding:
     """The class of one id and why."""
+    if history.plain and transaction_id not in known.stores.lines:
+        return _DELIVERED
     if not history.sent:
         return _stranger(transaction_id, known)
     if history.first_arrival is not None:

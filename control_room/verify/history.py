@@ -101,6 +101,18 @@ class History(Body):
         return self.accepted_at > 0
 
     @property
+    def plain(self) -> bool:
+        """Whether one content was sent, acknowledged, and arrived as it was sent with good signatures: nearly all."""
+        return (
+            self.arrived
+            and self.acks > 0
+            and self.accepted_at > 0
+            and self.variants is None
+            and not self.foreign_bytes
+            and not self.bad_signature
+        )
+
+    @property
     def unanswered(self) -> bool:
         """Whether any send had no definite answer."""
         return any(body.silences for body in self.bodies())

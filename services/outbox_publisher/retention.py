@@ -52,15 +52,15 @@ WITH old AS MATERIALIZED (
                         WHERE r.transaction_id = i.id
                           AND (r.ended_at IS NULL OR r.ended_at >= now() - make_interval(secs => %b)))
 ), attempts AS (
-    DELETE FROM delivery_attempts a USING old WHERE a.transaction_id = old.id
+    DELETE FROM delivery_attempts WHERE transaction_id = ANY (ARRAY(SELECT id FROM old))
 ), redelivered AS (
-    DELETE FROM redeliveries r USING old WHERE r.transaction_id = old.id
+    DELETE FROM redeliveries WHERE transaction_id = ANY (ARRAY(SELECT id FROM old))
 ), delivered AS (
-    DELETE FROM deliveries d USING old WHERE d.transaction_id = old.id
+    DELETE FROM deliveries WHERE transaction_id = ANY (ARRAY(SELECT id FROM old))
 ), outbox AS (
-    DELETE FROM outbox_events o USING old WHERE o.transaction_id = old.id
+    DELETE FROM outbox_events WHERE transaction_id = ANY (ARRAY(SELECT id FROM old))
 ), paid AS (
-    DELETE FROM payments p USING old WHERE p.transaction_id = old.id RETURNING p.accepted_at
+    DELETE FROM payments WHERE transaction_id = ANY (ARRAY(SELECT id FROM old)) RETURNING accepted_at
 ), noted AS (
     UPDATE retention
        SET pruned = pruned + (SELECT count(*) FROM paid),
@@ -69,7 +69,8 @@ WITH old AS MATERIALIZED (
 )
 SELECT count(*) FROM paid
 """
-"""A statement of its own after the locking: its snapshot shows every redelivery that was asked for before the lock."""
+"""A statement of its own after the locking: its snapshot shows every redelivery that was asked for before the lock. Ids
+as arrays, for a join reads the table whole where its statistics are from when it was short."""
 
 
 class Place(NamedTuple):

@@ -1,0 +1,93 @@
+"""Rows that need no stack: what the control room's own client and checker cost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.command import Cost, bruce_control, cost_of
+from bench.made_run import make_run, make_source
+from bench.measure import Say
+from bench.taker import Taker
+
+ROWS: Final = 1_000_000
+_SECRET: Final = "a-secret-of-the-bench-alone-0123456789"  # noqa: S105  # of an API that takes everything
+
+
+@dataclass(frozen=True, slots=True)
+class AloneRow:
+    """One row of the table that is measured without a stack."""
+
+    name: str
+    title: str
+    must: str
+    measure: Callable[[int, Say], dict[str, Any]]
+    """Given how many rows or transactions, and whom to tell of the progress."""
+    tell: Callable[[Mapping[str, Any]], str]
+    """The figures in a few words, to be read against `must`."""
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bruce-bench-") as name:
+        yield Path(name)
+
+
+def _replay(rows: int, say: Say) -> dict[str, Any]:
+    """A replay one by one and one in batches, into an API that answers at once."""
+    with _folder() as folder, Taker() as taker:
+        say(f"making {rows:,} payments")
+        source = make_source(folder / "payments.csv", rows)
+        found = {}
+        for name, options in (("one by one", ()), ("in batches of 100", ("--batch", "100"))):
+            command = bruce_control(
+                "replay", str(source), "--state", str(folder), "--url", taker.url, "--json", *options
+            )
+            cost = cost_of(command, {**os.environ, "HMAC_SECRET": _SECRET})
+            found[name] = {**_costs(cost), "cpu_us_per_event": round(1e6 * cost.cpu_s / rows, 1)}
+            say(f"{name}: {found[name]}")
+    return {"rows": rows, "by_way": found}
+
+
+def _check(rows: int, say: Say) -> dict[str, Any]:
+    """`check` and `report` of a proven run."""
+    with _folder() as folder:
+        say(f"making the files of a run of {rows:,}")
+        run = make_run(folder / "runs", make_source(folder / "payments.csv", rows))
+        size_mib = round(sum(path.stat().st_size for path in run.iterdir()) / 2**20)
+        found: dict[str, Any] = {"transactions": rows, "files_mib": size_mib}
+        for verb in ("check", "report"):
+            cost = cost_of(bruce_control(verb, str(run), "--json"), os.environ)
+            found[verb] = _costs(cost)
+            say(f"{verb}: {found[verb]}")
+    return found
+
+
+def _costs(cost: Cost) -> dict[str, Any]:
+    found = {"exit_code": cost.exit_code, "took_s": cost.took_s, "cpu_s": cost.cpu_s, "peak_mib": cost.peak_mib}
+    return found if cost.exit_code == 0 else {**found, "said": cost.said[-2000:]}
+
+
+def _tell_replay(found: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name} {one['peak_mib']:.0f} MiB, {one['cpu_us_per_event']:.0f} us per event, exit code {one['exit_code']}"
+        for name, one in found["by_way"].items()
+    )
+
+
+def _tell_check(found: Mapping[str, Any]) -> str:
+    parts = ((verb, found[verb]) for verb in ("check", "report"))
+    return "; ".join(
+        f"{verb} {one['took_s']:.0f} s, {one['peak_mib']:.0f} MiB, exit code {one['exit_code']}" for verb, one in parts
+    )
+
+
+ALONE: Final = (
+    AloneRow("replay", "replay of 1,000,000 rows", "100 MB, 150 us per event", _replay, _tell_replay),
+    AloneRow("check", "check and report of 1,000,000", "60 s, 1 GB", _check, _tell_check),
+)
