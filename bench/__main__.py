@@ -10,17 +10,27 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import psycopg
 
 from bench import kept, machine
+from bench import soak as soaking
 from bench.adapters import ADAPTERS, Target
+from bench.alone import ALONE, ROWS, Alone, AloneRow
+from bench.growth import grow
 from bench.load import Behaviour, Load
 from bench.measure import measure
 from bench.receiver import Receiver
-from bench.rows import FULL, QUICK, Bench, Row
+from bench.rows import FULL, OLD_ROWS, QUICK, Bench, Row
 from bench.stack import running_stack
 from control_room.stack.runtime import StackError
+from control_room.verify.manifest import EvidenceError
 
 RECEIVER_PORT: Final = 9099
+_state = click.option(
+    "--state", type=click.Path(path_type=Path), default=Path(".bruce-bench"), show_default=True, help="Its folder."
+)
+_out = click.option("--out", type=click.Path(path_type=Path), help="Write the result there as well as to stdout.")
+_set = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the services.")
 _port = click.option("--receiver-port", type=click.IntRange(1, 65535), default=RECEIVER_PORT, show_default=True)
 
 
@@ -35,15 +45,21 @@ def main() -> None:
 
 @main.command()
 @click.option("--full", is_flag=True, help="All rows instead of the first.")
-@click.option("--only", multiple=True, type=click.Choice([row.name for row in FULL]), help="These rows alone.")
-@click.option("--state", type=click.Path(path_type=Path), default=Path(".bruce-bench"), show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the services.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the result there as well as to stdout.")
+@click.option(
+    "--only", multiple=True, type=click.Choice([row.name for row in (*FULL, *ALONE)]), help="These rows alone."
+)
+@click.option("--old-rows", type=click.IntRange(1), default=OLD_ROWS, show_default=True, help="Of the row `old-rows`.")
+@click.option("--rows", type=click.IntRange(1), default=ROWS, show_default=True, help="Of `replay` and `check`.")
+@_state
+@_set
+@_out
 @click.option("--keep", is_flag=True, help="Keep this result in the repository, to compare later ones with.")
 @_port
 def table(
     full: bool,
     only: tuple[str, ...],
+    old_rows: int,
+    rows: int,
     state: Path,
     settings: tuple[str, ...],
     out: Path | None,
@@ -55,25 +71,41 @@ def table(
     The result is JSON on stdout. Exit code 1 where an acknowledged event was not delivered, or where a row needs more
     than 15 % more CPU per event than the kept figure.
     """
-    rows = [row for row in (FULL if full or only else QUICK) if not only or row.name in only]
-    given = dict(pair.split("=", 1) for pair in settings if "=" in pair)
+    wanted = [row for row in (FULL if full or only else QUICK) if not only or row.name in only]
+    alone = [row for row in ALONE if full or row.name in only]
     document: dict[str, Any] = {"format": 1, "at": round(time.time()), "calibrate_us": machine.calibrate_us()}
     _say(f"calibrate: {document['calibrate_us']} us for a bare Flask POST")
+    document |= {"machine": machine.describe(), "rows": {}}
     try:
-        with Receiver(receiver_port) as receiver, running_stack(state, receiver, given, _say) as stack:
-            document |= {"machine": machine.describe(), "settings": dict(stack.settings()), "up_s": stack.up_s}
-            document["rows"] = _measured(Bench(stack, receiver, _say), rows)
+        if wanted:
+            with Receiver(receiver_port) as receiver, running_stack(state, receiver, _given(settings), _say) as stack:
+                document |= {"settings": dict(stack.settings()), "up_s": stack.up_s}
+                document["rows"] |= _measured(Bench(stack, receiver, _say, old_rows), wanted)
+        document["rows"] |= _measured_alone(Alone(state, rows, _say), alone)
     except (StackError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    good = _ended(document, out)
+    if keep:
+        kept.keep(document)
+    sys.exit(0 if good else 1)
+
+
+def _given(settings: tuple[str, ...]) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in settings if "=" in pair)
+
+
+def _ended(document: dict[str, Any], out: Path | None) -> bool:
+    """Writes the result; whether it is good."""
     document["calibrate_after_us"] = machine.calibrate_us()
+    _write(document, out)
+    return _judged(document)
+
+
+def _write(document: Mapping[str, Any], out: Path | None) -> None:
     text = json.dumps(document, indent=1)
     click.echo(text)
     if out is not None:
         out.write_text(text + "\n", encoding="utf-8")
-    good = _judged(document)
-    if keep:
-        kept.keep(document)
-    sys.exit(0 if good else 1)
 
 
 def _measured(bench: Bench, rows: list[Row]) -> dict[str, Any]:
@@ -83,6 +115,15 @@ def _measured(bench: Bench, rows: list[Row]) -> dict[str, Any]:
     for row in rows:
         _say(f"{row.title} ...")
         found[row.name] = row.measure(bench)
+        _say(f"{row.title}: {row.tell(found[row.name])}   (must: {row.must})")
+    return found
+
+
+def _measured_alone(alone: Alone, rows: list[AloneRow]) -> dict[str, Any]:
+    found = {}
+    for row in rows:
+        _say(f"{row.title} ...")
+        found[row.name] = row.measure(alone)
         _say(f"{row.title}: {row.tell(found[row.name])}   (must: {row.must})")
     return found
 
@@ -101,6 +142,73 @@ def _judged(document: Mapping[str, Any]) -> bool:
         good = good and not comparison.worse
         _say(f"*** {comparison.line()}" if comparison.worse else comparison.line())
     return good
+
+
+@main.command()
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=45.0, show_default=True)
+@click.option("--rate", "rate_per_s", type=click.FloatRange(0, min_open=True), required=True, help="Payments a second.")
+@click.option("--every", "every_s", type=click.FloatRange(1), default=10.0, show_default=True, help="Seconds.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw the curves into this folder.")
+@_state
+@_set
+@_out
+def soak(
+    minutes: float,
+    rate_per_s: float,
+    every_s: float,
+    plots: Path | None,
+    state: Path,
+    settings: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Hold a rate with a merchant that fails 30 % of the time, and compare the end with the start.
+
+    A stack of its own, with retention at work. The result is JSON on stdout; exit code 1 unless the verdict is proven.
+    """
+    document: dict[str, Any] = {"format": 1, "at": round(time.time()), "calibrate_us": machine.calibrate_us()}
+    document["machine"] = machine.describe()
+    wanted = soaking.Soak(minutes, rate_per_s, every_s)
+    try:
+        with running_stack(state, None, {**soaking.settings(), **_given(settings)}, _say) as stack:
+            document |= {"settings": dict(stack.settings()), **soaking.soak(stack, state, wanted, _say)}
+    except (StackError, OSError, psycopg.Error, EvidenceError) as error:
+        raise click.ClickException(str(error)) from error
+    document["calibrate_after_us"] = machine.calibrate_us()
+    _write(document, out)
+    for line in soaking.tell(document):
+        _say(line)
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        for name, drawing in soaking.plots(document).items():
+            (plots / name).write_text(drawing, encoding="utf-8")
+    sys.exit(0 if soaking.is_good(document) else 1)
+
+
+@main.command()
+@click.option("--events", type=click.IntRange(1), default=50_000, show_default=True)
+@click.option("--partitions", multiple=True, type=click.IntRange(1, 100), default=(3, 6, 12), show_default=True)
+@click.option("--dispatchers", multiple=True, type=click.IntRange(1, 20), default=(1, 2, 3), show_default=True)
+@_state
+@_out
+@_port
+def growth(
+    events: int,
+    partitions: tuple[int, ...],
+    dispatchers: tuple[int, ...],
+    state: Path,
+    out: Path | None,
+    receiver_port: int,
+) -> None:
+    """The closed loop with more partitions and more dispatchers: a stack for each number of partitions."""
+    document: dict[str, Any] = {"format": 1, "at": round(time.time()), "calibrate_us": machine.calibrate_us()}
+    document |= {"machine": machine.describe(), "rows": {}}
+    try:
+        with Receiver(receiver_port) as receiver:
+            for count in partitions:
+                document["rows"] |= grow(state, receiver, count, dispatchers, events, _say)
+    except (StackError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(0 if _ended(document, out) else 1)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Rows that need no stack: what the control room's own client and checker cost."""
+"""Rows that do not need the table's stack: the control room's own client and checker, and how long `up` takes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,39 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from bench.command import Cost, bruce_control, cost_of
 from bench.made_run import make_run, make_source
 from bench.measure import Say
+from bench.stack import running_stack
 from bench.taker import Taker
 
 ROWS: Final = 1_000_000
+_STARTS: Final = 3
 _SECRET: Final = "a-secret-of-the-bench-alone-0123456789"  # noqa: S105  # of an API that takes everything
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """What such a row may use."""
+
+    state: Path
+    """A state folder in which no stack runs."""
+    rows: int
+    """Payments of a replay, transactions of a run."""
+    say: Say
+
+
+@dataclass(frozen=True, slots=True)
 class AloneRow:
-    """One row of the table that is measured without a stack."""
+    """One row of the table that is measured without its stack."""
 
     name: str
     title: str
     must: str
-    measure: Callable[[int, Say], dict[str, Any]]
-    """Given how many rows or transactions, and whom to tell of the progress."""
+    measure: Callable[[Alone], dict[str, Any]]
     tell: Callable[[Mapping[str, Any]], str]
     """The figures in a few words, to be read against `must`."""
 
@@ -38,8 +51,9 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _replay(rows: int, say: Say) -> dict[str, Any]:
+def _replay(alone: Alone) -> dict[str, Any]:
     """A replay one by one and one in batches, into an API that answers at once."""
+    rows, say = alone.rows, alone.say
     with _folder() as folder, Taker() as taker:
         say(f"making {rows:,} payments")
         source = make_source(folder / "payments.csv", rows)
@@ -54,8 +68,9 @@ def _replay(rows: int, say: Say) -> dict[str, Any]:
     return {"rows": rows, "by_way": found}
 
 
-def _check(rows: int, say: Say) -> dict[str, Any]:
+def _check(alone: Alone) -> dict[str, Any]:
     """`check` and `report` of a proven run."""
+    rows, say = alone.rows, alone.say
     with _folder() as folder:
         say(f"making the files of a run of {rows:,}")
         run = make_run(folder / "runs", make_source(folder / "payments.csv", rows))
@@ -66,6 +81,16 @@ def _check(rows: int, say: Say) -> dict[str, Any]:
             found[verb] = _costs(cost)
             say(f"{verb}: {found[verb]}")
     return found
+
+
+def _up(alone: Alone) -> dict[str, Any]:
+    """Stacks made anew, one after the other; the first warms what is cached and is not counted."""
+    times = []
+    for _ in range(1 + _STARTS):
+        with running_stack(alone.state, None, {}, lambda _: None) as stack:
+            times.append(stack.up_s)
+        alone.say(f"up: {times[-1]} s")
+    return {"first_s": times[0], "warm_s": times[1:], "median_s": median(times[1:])}
 
 
 def _costs(cost: Cost) -> dict[str, Any]:
@@ -87,7 +112,12 @@ def _tell_check(found: Mapping[str, Any]) -> str:
     )
 
 
+def _tell_up(found: Mapping[str, Any]) -> str:
+    return f"{found['median_s']:.1f} s"
+
+
 ALONE: Final = (
+    AloneRow("up", "`up` with warm caches until ready", "20 s", _up, _tell_up),
     AloneRow("replay", "replay of 1,000,000 rows", "100 MB, 150 us per event", _replay, _tell_replay),
     AloneRow("check", "check and report of 1,000,000", "60 s, 1 GB", _check, _tell_check),
 )

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bench.adapters import Target
 from bench.load import Behaviour, Load
 from bench.measure import Patience, Say, measure
+from bench.old_rows import fill
 from bench.processes import tree_cpu_s
 from bench.receiver import Receiver
 from bench.stack import Stack
@@ -26,6 +27,10 @@ _LADDER_S: Final = 20
 _GROWS: Final = 2.0
 """A backlog grows where the median of the last fifth is so many times that of the first, and 100 ms more."""
 _IDLE_S: Final = 30.0
+OLD_ROWS: Final = 5_000_000
+_OLD_S: Final = 20 * 86_400.0
+"""How long ago the oldest came: younger than the retention, so that nothing prunes them while it is measured."""
+_OLD_PER_S: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Bench:
     stack: Stack
     receiver: Receiver
     say: Say
+    old_rows: int = OLD_ROWS
+    """How many payments of long ago the row of that name adds."""
 
     @property
     def target(self) -> Target:
@@ -124,6 +131,23 @@ def _drained(bench: Bench, come_back: Callable[[], None]) -> dict[str, Any]:
     return {**found, "drained_per_s": round(found["delivered"] / max(0.01, found["drain_s"]), 1)}
 
 
+def _old_rows(bench: Bench) -> dict[str, Any]:
+    """The closed loop before and after, in one sitting. They stay: the rows measured after this one have them too."""
+    before = bench.run(Load(50_000))
+    conninfo = bench.stack.runtime.endpoints().postgres_conninfo
+    filled_s = fill(conninfo, bench.old_rows, age_s=_OLD_S, per_s=_OLD_PER_S, say=bench.say)
+    bench.warm_up()
+    after = bench.run(Load(50_000))
+    return {
+        **after,
+        "old_rows": bench.old_rows,
+        "filled_s": filled_s,
+        "before": before,
+        "slower": round(1 - after["delivered_per_s"] / before["delivered_per_s"], 3),
+        "dearer": round(after["cpu_s_per_1000"] / before["cpu_s_per_1000"] - 1, 3),
+    }
+
+
 def _idle(bench: Bench) -> dict[str, Any]:
     pids = bench.target.pids
     time.sleep(_IDLE_S / 3)  # what was done before ebbs away: doing nothing is what is measured
@@ -166,6 +190,14 @@ def _drain(found: Mapping[str, Any]) -> str:
     return f"{found['drained_per_s']:.0f}/s, {found['missing']} missing"
 
 
+def _against_before(found: Mapping[str, Any]) -> str:
+    before = found["before"]
+    return (
+        f"{found['slower']:+.1%} slower ({before['delivered_per_s']:.0f}/s before, {found['delivered_per_s']:.0f}/s), "
+        f"{found['dearer']:+.1%} CPU ({before['cpu_s_per_1000']:.2f}, {found['cpu_s_per_1000']:.2f} per 1,000)"
+    )
+
+
 def _highest(found: Mapping[str, Any]) -> str:
     return f"{found['highest_rate_per_s']}/s"
 
@@ -188,4 +220,5 @@ FULL: Final = (
     Row("kafka-backlog", "drain of 200,000 in Kafka", "3,000/s", _kafka_backlog, _drain),
     Row("outbox-backlog", "drain of 200,000 in the outbox", "5,000/s", _outbox_backlog, _drain),
     Row("idle", "idle stack", "10 %, 1.6 GiB", _idle, _idle_cost),
+    Row("old-rows", "with 5,000,000 old rows in Postgres", "10 % slower", _old_rows, _against_before),
 )

@@ -36,19 +36,20 @@ class Stack:
 
 
 @contextmanager
-def running_stack(state_dir: Path, receiver: Receiver, settings: Mapping[str, str], say: Say) -> Iterator[Stack]:
+def running_stack(state_dir: Path, receiver: Receiver | None, settings: Mapping[str, str], say: Say) -> Iterator[Stack]:
     """A stack of its own at `state_dir`, taken down at the end.
 
     Args:
         state_dir: a folder in which no stack runs; its data goes at the end.
-        receiver: where webhooks go.
+        receiver: where webhooks go; None: to the stack's own merchant-server.
         settings: further settings of the services, by variable.
         say: told of the progress.
 
     Raises:
         StackError: one runs there already, or it does not come up.
     """
-    runtime = open_runtime("local", state_dir, {**os.environ, **settings, "WEBHOOK_URL": receiver.url})
+    webhooks = {} if receiver is None else {"WEBHOOK_URL": receiver.url}
+    runtime = open_runtime("local", state_dir, {**os.environ, **settings, **webhooks})
     _refuse_a_running_one(runtime, state_dir)
     began_s = time.monotonic()
     try:
