@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -17,7 +18,7 @@ from control_room.verify.duplicates import WORDS
 from control_room.verify.durable import whole_file
 from control_room.verify.files import ATTEMPTS
 from control_room.verify.manifest import EvidenceError
-from control_room.verify.output import safe_cell, write_csv
+from control_room.verify.output import FORMULA, safe_cell, write_csv
 from control_room.verify.verdict import Verdict
 
 ATTEMPTS_CSV: Final = "attempts.csv"
@@ -130,9 +131,23 @@ def delivery_rows(deliveries: Deliveries | None) -> Iterator[Row]:
 
 def attempt_rows(run_dir: Path) -> Iterator[Row]:
     """One row per attempt that the dispatcher recorded. Raises EvidenceError where the file is damaged."""
+    names = [column.name for column in ATTEMPT_COLUMNS]
+    right: set[tuple[type, ...]] = set()
     with shaped(ATTEMPTS):
         for record in records(run_dir / ATTEMPTS):
-            yield tuple(_cell(record.get(name), kind) for name, kind in ATTEMPT_COLUMNS)
+            row = tuple(map(record.get, names))
+            kinds = tuple(map(type, row))
+            if kinds not in right:  # a run has millions of attempts, and a handful of kinds of them
+                if not _as_columns(kinds):
+                    yield tuple(_cell(cell, column.kind) for cell, column in zip(row, ATTEMPT_COLUMNS, strict=True))
+                    continue
+                right.add(kinds)
+            yield row
+
+
+def _as_columns(kinds: Sequence[type]) -> bool:
+    """Whether cells of these kinds are what ATTEMPT_COLUMNS say."""
+    return all(kind in (column.kind, NoneType) for kind, column in zip(kinds, ATTEMPT_COLUMNS, strict=True))
 
 
 def _cell(value: Any, kind: type) -> Cell:
@@ -142,8 +157,15 @@ def _cell(value: Any, kind: type) -> Cell:
 
 def write_safe_csv(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> Path:
     """`rows` as CSV in which no spreadsheet finds a formula."""
-    safe = ([safe_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    return write_csv(path, [column.name for column in columns], safe)
+    texts = [place for place, column in enumerate(columns) if column.kind is str]
+    return write_csv(path, [column.name for column in columns], (_safe(row, texts) for row in rows))
+
+
+def _safe(row: Row, texts: Sequence[int]) -> Row:
+    """`row` with its texts made safe: nearly always as it is."""
+    if not any(isinstance(row[place], str) and row[place].startswith(FORMULA) for place in texts):
+        return row
+    return [safe_cell(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 def write_jsonl(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> Path:

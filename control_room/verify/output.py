@@ -28,7 +28,8 @@ COLUMNS: Final = (
     "class",
     "why",
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell must not begin with: a spreadsheet would run it."""
 
 
 def write_verdict(run_dir: Path, verdict: Verdict) -> None:
@@ -75,7 +76,7 @@ class _UnixLines:
 
 def safe_cell(text: str) -> str:
     """The text as a CSV cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _rows(deliveries: Deliveries) -> Iterator[tuple[str | int, ...]]:
