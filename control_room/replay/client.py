@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-import aiohttp
 import orjson
 from yarl import URL
 
 from control_room.replay.errors import OptionsError
 from control_room.replay.payments import Payment
 from services.common.batch import array_body
+from services.common.http_client import HttpClient, NoAnswerError
 from services.common.signing import SIGNATURE_HEADER, Secrets
 
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _MAX_BATCH_ANSWER_BYTES: Final = 1024 * 1024
-SERVED_BY_HEADER: Final = "X-Served-By"
+_HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "bruce-replay"}
+_WHY: Final = {"timeout": "timeout", "refused": "refused", "dns": "refused", "tls": "refused"}
+"""As the operation log has it; whatever else goes wrong is a `reset`."""
 
 
 class Outcome(StrEnum):
@@ -54,44 +55,35 @@ class Received(NamedTuple):
     """An HTTP answer that arrived."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes
-
-    @property
-    def by(self) -> str:
-        """The replica that answered, as it says."""
-        return self.headers.get(SERVED_BY_HEADER, "")[:64]
+    by: str = ""
+    """The replica that answered, as it says."""
+    retry_after: str | None = None
 
 
 class ApiClient:
     """Sends payments over kept-alive connections. Use as an async context manager."""
 
-    def __init__(self, api_url: str, secrets: Secrets, *, timeout_s: float, connections: int) -> None:
-        """Raises OptionsError where `api_url` is not an http(s) URL."""
+    def __init__(self, api_url: str, secrets: Secrets, *, timeout_s: float) -> None:
+        """How many requests are under way is the caller's business. Raises OptionsError where `api_url` is no URL."""
         self._url = _events_url(api_url)
-        self._batch_url = self._url / "batch"
         self._secrets = secrets
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
+        self._timeout_s = timeout_s
+        self._one: HttpClient | None = None
+        self._batch: HttpClient | None = None
 
     async def __aenter__(self) -> ApiClient:
-        """Opens the session; connections follow with the requests."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, limit_per_host=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=self._timeout,
-            auto_decompress=False,
-            trust_env=False,
-            headers={"Content-Type": "application/json", "User-Agent": "bruce-replay"},
-            skip_auto_headers=("Accept", "Accept-Encoding"),
-        )
+        """Gets ready; connections follow with the requests."""
+        batch_url = str(self._url / "batch")
+        self._one = HttpClient(str(self._url), timeout_s=self._timeout_s, keep_bytes=_MAX_ANSWER_BYTES)
+        self._batch = HttpClient(batch_url, timeout_s=self._timeout_s, keep_bytes=_MAX_BATCH_ANSWER_BYTES)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Closes all connections."""
-        if self._session is not None:
-            await self._session.close()
+        for client in (self._one, self._batch):
+            if client is not None:
+                client.close()
 
     async def post(self, payment: Payment) -> Answer:
         """Sends the payment once.
@@ -99,32 +91,23 @@ class ApiClient:
         Failure policy: open. Whatever goes wrong on the way is an answer of its own, UNKNOWN, never an exception: the
         request may have arrived.
         """
-        found = await self._post(self._url, payment.body, _MAX_ANSWER_BYTES)
+        found = await self._post(self._one, payment.body)
         return found if isinstance(found, Answer) else _judge(found, payment)
 
     async def post_batch(self, payments: Sequence[Payment]) -> list[Answer]:
         """Sends the payments once, in one request; each one's answer, in their order. Failure policy: as `post`."""
         body = array_body([payment.body for payment in payments])
-        found = await self._post(self._batch_url, body, _MAX_BATCH_ANSWER_BYTES)
+        found = await self._post(self._batch, body)
         return [found] * len(payments) if isinstance(found, Answer) else judge_batch(found, payments)
 
-    async def _post(self, url: URL, body: bytes, max_answer_bytes: int) -> Received | Answer:
+    async def _post(self, client: HttpClient | None, body: bytes) -> Received | Answer:
         """What came back; an Answer where nothing did."""
-        assert self._session is not None, "use `async with`"  # noqa: S101 - a fault of the caller, not of input
-        headers = {SIGNATURE_HEADER: self._secrets.sign(body)}
+        assert client is not None, "use `async with`"  # noqa: S101 - a fault of the caller, not of input
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                answer = await response.content.read(max_answer_bytes)
-                if max_answer_bytes > _MAX_ANSWER_BYTES:  # longer than one read may bring
-                    while more := await response.content.read(max_answer_bytes - len(answer)):
-                        answer += more
-                return Received(response.status, response.headers, answer)
-        except TimeoutError:
-            return Answer(Outcome.UNKNOWN, why="timeout", again=True)
-        except aiohttp.ClientConnectorError:
-            return Answer(Outcome.UNKNOWN, why="refused", again=True)
-        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError):
-            return Answer(Outcome.UNKNOWN, why="reset", again=True)
+            reply = await client.post({**_HEADERS, SIGNATURE_HEADER: self._secrets.sign(body)}, body)
+        except NoAnswerError as error:
+            return Answer(Outcome.UNKNOWN, why=_WHY.get(error.why, "reset"), again=True)
+        return Received(reply.status, reply.body, reply.served_by[:64], reply.retry_after)
 
 
 def _judge(received: Received, payment: Payment) -> Answer:
@@ -169,7 +152,7 @@ def _answer(status: int, document: dict[str, Any] | None, received: Received, pa
         status,
         why=str(status),
         again=status >= 500,
-        retry_after_s=_seconds(received.headers.get("Retry-After")),
+        retry_after_s=_seconds(received.retry_after),
     )
 
 

@@ -82,9 +82,7 @@ class Replay:
         self._on_progress = on_progress
         self._resume = resume
         self._source = CsvSource(options.source)
-        self._client = ApiClient(
-            api_url, secrets, timeout_s=options.request_timeout_s, connections=options.requests_at_once
-        )
+        self._client = ApiClient(api_url, secrets, timeout_s=options.request_timeout_s)
         self._tally = Tally(folder.run_id, expected=_expected(options, folder))
         self._schedule = schedule_for(options)
         self._stop = asyncio.Event()

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.common.http_client import HttpClient, NoAnswerError
 from services.common.signing import Secrets
 from services.common.webhook import attempt_headers, fixed_headers
-from services.dispatcher.http_client import HttpClient, NoAnswerError
 from services.dispatcher.record import Record
 from services.dispatcher.retry import parse_retry_after
 
@@ -46,7 +46,7 @@ class Deliverer(Protocol):
 
 
 class HttpDeliverer:
-    """`Deliverer` on the dispatcher's own HTTP client. A 3xx is a failed attempt, as every status but 2xx."""
+    """`Deliverer` on the services' own HTTP client. A 3xx is a failed attempt, as every status but 2xx."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         """Must be made inside the running loop."""
@@ -63,7 +63,7 @@ class HttpDeliverer:
         Failure policy: closed. Whatever ends without a 2xx status in time is a failed attempt, tried again.
         """
         try:
-            status, retry_after = await self._client.post(headers, body)
+            status, retry_after, *_ = await self._client.post(headers, body)
         except NoAnswerError as error:
             return Answer(None, error.why)
         if 200 <= status < 300:

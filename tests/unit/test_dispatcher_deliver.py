@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.common import http_client
+from services.common.http_client import MAX_ANSWER_BYTES
 from services.common.signing import Secrets
-from services.dispatcher import http_client
 from services.dispatcher.deliver import Answer, HttpDeliverer, RequestHeaders
-from services.dispatcher.http_client import MAX_ANSWER_BYTES
 from tests.unit.dispatcher_ports import record
 
 BODY = b'{"Transaction ID": "x"}'

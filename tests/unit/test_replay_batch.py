@@ -174,7 +174,7 @@ def test_a_batch_never_grows_beyond_what_the_api_takes(some):
 )  # fmt: skip
 @pytest.mark.parametrize("status", [201, 207])
 def test_an_answer_that_does_not_say_what_became_of_each_acknowledges_nothing(some, status, body):
-    found = judge_batch(Received(status, {}, body), some)
+    found = judge_batch(Received(status, body), some)
     assert {(answer.outcome, answer.why, answer.again) for answer in found} == {
         (Outcome.UNKNOWN, "201-of-another", True)
     }
@@ -182,7 +182,7 @@ def test_an_answer_that_does_not_say_what_became_of_each_acknowledges_nothing(so
 
 def test_results_in_another_order_acknowledge_nothing(some):
     results = b",".join(b'{"status": 201, "transaction_id": "%s"}' % one.transaction_id.encode() for one in some[::-1])
-    found = judge_batch(Received(201, {}, b'{"results": [%s]}' % results), some)
+    found = judge_batch(Received(201, b'{"results": [%s]}' % results), some)
     assert {answer.outcome for answer in found} == {Outcome.UNKNOWN}
 
 

@@ -337,7 +337,7 @@ async def test_a_display_that_breaks_stops_the_replay_in_order(tmp_path, api):
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://", "http://[::1"])
 def test_a_wrong_address_is_a_sentence(url):
     with pytest.raises(OptionsError, match="is not a URL such as"):
-        ApiClient(url, SECRETS, timeout_s=1, connections=1)
+        ApiClient(url, SECRETS, timeout_s=1)
 
 
 class _Elsewhere:

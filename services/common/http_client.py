@@ -2,8 +2,8 @@
 
 aiohttp's client took 2.7 times the CPU for a delivery, and more than a quarter of what the whole pipeline takes for an
 event that comes in bulk (docs/performance.md). libcurl would be a library, but it repeats a POST by itself where a kept
-connection turns out to be dead. This knows what a webhook needs: no redirects, no proxies, no cookies, no compression,
-and of an answer little more than its status.
+connection turns out to be dead. This knows what a webhook needs, or a payment that is sent to the API: no redirects, no
+proxies, no cookies, no compression, and of an answer little more than its status.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import httptools
 from yarl import URL
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
-"""Of an answer's body no more is read: the status is all that counts, the rest only frees the connection."""
+"""Of an answer's body no more is read where it is not kept: the status is all that counts then, the rest only frees the
+connection."""
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Of everything before the body, answers that announce another one (1xx) included."""
+_SERVED_BY: Final = b"x-served-by"
 KEEP_ALIVE_S: Final = 15.0
 """An idle connection is closed before common servers and balancers close it (60-75 s) under our hands."""
 
@@ -40,14 +42,26 @@ class Reply(NamedTuple):
 
     status: int
     retry_after: str | None
+    served_by: str = ""
+    """Who says that it answered; told where bodies are kept."""
+    body: bytes = b""
+    """As much of it as is kept."""
 
 
 class HttpClient:
     """POSTs to one URL. Belongs to one event loop; how many requests are under way is its caller's business."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
-        """`timeout_s`: for one request, from connecting to the end of its answer."""
+    def __init__(self, url: str, *, timeout_s: float, keep_bytes: int = 0) -> None:
+        """Must be made inside the running loop.
+
+        Args:
+            url: where everything goes.
+            timeout_s: for one request, from connecting to the end of its answer.
+            keep_bytes: how much of an answer's body is kept. Where any is, an answer that does not come to its end, or
+                to so many bytes, is none: what it says counts, not its status alone.
+        """
         parsed = URL(url)
+        self._keep_bytes = keep_bytes
         self._host, self._port = parsed.raw_host or "", parsed.port or 80
         self._tls = ssl.create_default_context() if parsed.scheme == "https" else None
         authority = parsed.host_port_subcomponent or self._host
@@ -77,7 +91,7 @@ class HttpClient:
                     connection = await self._connect()
                 return await connection.exchange(request)
         except TimeoutError:
-            if connection is not None and connection.reply is not None:
+            if connection is not None and connection.reply is not None and not self._keep_bytes:
                 return connection.reply
             raise NoAnswerError("timeout") from None
         finally:
@@ -127,7 +141,7 @@ class HttpClient:
     async def _connect(self) -> _Connection:
         try:
             _, connection = await self._loop.create_connection(
-                lambda: _Connection(self._loop, self._open), self._host, self._port, ssl=self._tls
+                lambda: _Connection(self._loop, self._open, self._keep_bytes), self._host, self._port, ssl=self._tls
             )
         except TimeoutError as error:
             if error.errno is None:
@@ -141,7 +155,7 @@ class HttpClient:
 class _Connection(asyncio.Protocol):
     """One connection, one exchange at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, registry: set[_Connection]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, registry: set[_Connection], keep_bytes: int) -> None:
         self._loop = loop
         self._registry = registry
         self._transport: asyncio.Transport | None = None
@@ -149,6 +163,9 @@ class _Connection(asyncio.Protocol):
         self._answered: asyncio.Future[Reply] | None = None
         self._head_bytes = self._body_bytes = 0
         self._retry_after: str | None = None
+        self._keep_bytes = keep_bytes
+        self._parts: list[bytes] = []
+        self._served_by = ""
         self.reply: Reply | None = None
         """Of the exchange under way, as soon as its head is whole."""
         self.closed = False
@@ -160,6 +177,8 @@ class _Connection(asyncio.Protocol):
         self._answered = self._loop.create_future()
         self.reply, self._retry_after, self.reusable = None, None, False
         self._head_bytes = self._body_bytes = 0
+        if self._keep_bytes:
+            self._parts, self._served_by = [], ""
         if self.closed or self._transport is None:
             self._answered.set_exception(NoAnswerError("reset"))
         else:
@@ -200,8 +219,11 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""
-        if name.lower() == b"retry-after":
+        name = name.lower()
+        if name == b"retry-after":
             self._retry_after = value.decode("latin-1")
+        elif self._keep_bytes and name == _SERVED_BY:
+            self._served_by = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """httptools: the head is whole."""
@@ -212,20 +234,32 @@ class _Connection(asyncio.Protocol):
     def on_body(self, part: bytes) -> None:
         """httptools: a part of the body."""
         self._body_bytes += len(part)
-        if self._body_bytes > MAX_ANSWER_BYTES:
+        if self._keep_bytes:
+            self._parts.append(part)
+            if self._body_bytes >= self._keep_bytes:
+                self._answer(reusable=False)
+                self.close()
+        elif self._body_bytes > MAX_ANSWER_BYTES:
             self._end("")
 
     def on_message_complete(self) -> None:
         """httptools: an answer is over; one below 200 only announces another."""
         if self.reply is None or self._answered is None or self._answered.done():
             return
-        self.reusable = not self.closed and self._parser.should_keep_alive()
+        self._answer(reusable=not self.closed and self._parser.should_keep_alive())
+
+    def _answer(self, *, reusable: bool) -> None:
+        if self.reply is None or self._answered is None or self._answered.done():
+            return
+        self.reusable = reusable
+        if self._keep_bytes:
+            self.reply = self.reply._replace(served_by=self._served_by, body=b"".join(self._parts)[: self._keep_bytes])
         self._answered.set_result(self.reply)
 
     def _end(self, why: str) -> None:
         """The exchange is over with the connection: a status that is there decides, else there is none and `why`."""
         if self._answered is not None and not self._answered.done():
-            if self.reply is not None:
+            if self.reply is not None and not self._keep_bytes:
                 self._answered.set_result(self.reply)
             else:
                 self._answered.set_exception(NoAnswerError(why))
