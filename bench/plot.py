@@ -47,7 +47,7 @@ def _grid(end: float, top: float) -> list[str]:
         y, x = _y(top * step / _TICKS, top), _x(end * step / _TICKS, end)
         right = _WIDTH - _RIGHT
         parts.append(f'<line x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / _TICKS:,.4g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / _TICKS:,.6g}</text>')
         label = f"{end * step / _TICKS:.3g}" + (" min" if step == _TICKS else "")
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 10}" text-anchor="middle">{label}</text>')
     return parts

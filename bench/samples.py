@@ -79,7 +79,8 @@ def bloat(connection: psycopg.Connection[Any]) -> dict[str, Any]:
         dead, free = row or (None, None)
         leaves = {}
         for (index,) in connection.execute(_INDEXES, [name]).fetchall():
-            [density] = connection.execute("SELECT avg_leaf_density FROM pgstatindex(%s)", [index]).fetchone() or [None]
-            leaves[index] = density
+            # An index without a leaf has no density: NaN, which JSON does not know.
+            row = connection.execute("SELECT nullif(avg_leaf_density, 'NaN') FROM pgstatindex(%s)", [index]).fetchone()
+            leaves[index] = row[0] if row else None
         found[name] = {"dead_percent": dead, "free_percent": free, "leaf_density_percent": leaves}
     return found
