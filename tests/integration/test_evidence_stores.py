@@ -11,6 +11,7 @@ from control_room.tracking.evidence.kafka_claims import Witness, contradictions
 from control_room.tracking.evidence.kafka_log import OpenRecords, PartitionLog
 from control_room.tracking.evidence.stores_sql import StoreReader, compare_tables
 from control_room.verify import Outcome, check
+from services.outbox_publisher.retention import START, prune
 from tests.unit.histories import History
 from tests.unit.ledger_server import Ledger, serving
 
@@ -157,6 +158,21 @@ def test_a_delivered_id_without_its_rows_is_found_and_makes_the_run_invalid(rows
     gathered = gather(endpoints, folder, patience_s=1)
     assert gathered.store_lines == 1
     assert (check(folder).exit_code, check(folder).classes["phantom"]) == (10, 1)
+
+
+def test_a_delivered_id_that_retention_has_pruned_is_unknown_and_no_phantom(rows, history, endpoints, ledger, database):
+    plain, pruned = rows("delivered"), rows("delivered")
+    for id_ in (plain, pruned):
+        history.send(id_)
+        ledger.add(id_)
+    folder = begun(history)
+    wait_for_drain(endpoints, folder, 10, linger_s=0)
+    database.execute("UPDATE deliveries SET delivered_at = now() - interval '31 days'")
+    database.execute("UPDATE payments SET accepted_at = now() - interval '31 days' WHERE transaction_id = %s", [pruned])
+    assert prune(database, after=START, limit=10, retention_s=30 * 86_400).payments == 1
+    gather(endpoints, folder, patience_s=1)
+    assert (check(folder).exit_code, check(folder).classes["unknown"]) == (12, 1)
+    database.execute("UPDATE retention SET pruned_to = NULL")
 
 
 def test_attempts_are_exported_as_the_dispatcher_recorded_them(rows, history, endpoints, ledger, database):
