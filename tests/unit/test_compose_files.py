@@ -27,7 +27,7 @@ def test_the_example_of_settings_is_made_from_the_code():
 
 
 def test_every_setting_that_a_local_stack_passes_on_can_be_set_in_env_and_is_documented():
-    assert set(passed_on()) - {"KAFKA_TOPIC", "KAFKA_TOPIC_PARTITIONS"} == set(PASSED_ON)
+    assert set(passed_on()) - {"KAFKA_TOPIC"} == set(PASSED_ON)
     assert set(passed_on()) <= {one.variable for _, kind in SECTIONS for one in documented(kind)}
     assert all(f"#{name}=" in example() for name in passed_on())
 
