@@ -137,7 +137,7 @@ def kafka_settings(found: StackRecord) -> KafkaSettings:
     """How the control room talks to the brokers: every field given, so that nothing is read from its environment.
 
     Raises:
-        StackError: the topic's name cannot be one.
+        StackError: the topic's name cannot be one, or its partitions no number of them.
     """
     try:
         return KafkaSettings(
@@ -145,7 +145,7 @@ def kafka_settings(found: StackRecord) -> KafkaSettings:
             kafka_security_protocol="PLAINTEXT",
             kafka_client=SecretStr(""),
             kafka_topic=found.topic,
-            kafka_topic_partitions=3,
+            kafka_topic_partitions=found.settings.get("KAFKA_TOPIC_PARTITIONS") or 3,
             kafka_replication_factor=len(BROKERS),
             kafka_min_insync_replicas=len(BROKERS) - 1,
         )
