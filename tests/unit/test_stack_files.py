@@ -138,6 +138,16 @@ def test_an_unusable_topic_is_refused_with_its_variable():
         views.kafka_settings(StackRecord(ports=PORTS, topic="no spaces allowed"))
 
 
+def test_the_topic_gets_the_partitions_that_were_asked_for():
+    def settings(**given):
+        return views.kafka_settings(StackRecord(ports=PORTS, topic="t", settings=given))
+
+    assert settings().kafka_topic_partitions == 3
+    assert settings(KAFKA_TOPIC_PARTITIONS="12").kafka_topic_partitions == 12
+    with pytest.raises(StackError, match="KAFKA_TOPIC_PARTITIONS"):
+        settings(KAFKA_TOPIC_PARTITIONS="many")
+
+
 def test_members_see_listed_variables_only_and_the_stacks_own_addresses_win():
     addresses = environment.Addresses(PORTS, "t", "db", "u", "pw", SECRET, "/ledger")
     mine = {"FAILURE_RATE": "0.1", "AWS_SECRET": "x", "METRICS_PORT": "1", "DATABASE_URL": "x", "POSTGRES_HOST": "far"}
@@ -160,7 +170,7 @@ def test_every_setting_a_service_documents_can_be_given_to_up():
     decided = {"MEMBER_NAME", "LISTEN_HOST", "METRICS_PORT", "API_PORT", "MERCHANT_PORT", "LEDGER_PATH", "HMAC_SECRET"}
     decided |= {"DATABASE_URL", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
     decided |= {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_CLIENT", "KAFKA_TOPIC", "CRASH_POINTS"}
-    decided |= {"KAFKA_TOPIC_PARTITIONS", "KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS"}
+    decided |= {"KAFKA_REPLICATION_FACTOR", "KAFKA_MIN_INSYNC_REPLICAS"}
     of_somebody_else = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_", "POSTGRES_SSL")
     for settings in (ApiSettings, PublisherSettings, DispatcherSettings, MerchantSettings):
         documented = {name.upper() for name in settings.model_fields}
