@@ -14,9 +14,6 @@ class ApiSettings(ServiceSettings, SecretSettings, PostgresSettings, KafkaSettin
 
     api_port: Port = 8000
     """The port of `POST /events`, `/healthz`, `/readyz` and `/metrics`."""
-    api_threads: Annotated[int, Field(ge=1, le=256)] = 16
-    """Requests handled at once, and so the largest group that can be committed together. More only wait for the
-    interpreter's lock."""
     api_nice: Annotated[int, Field(ge=0, le=19)] = 5
     """How far this process steps back (nice) for what delivers: accepting at full speed must not starve delivering."""
     group_max_events: Annotated[int, Field(ge=1, le=5000)] = 200

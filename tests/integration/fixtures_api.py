@@ -11,6 +11,7 @@ from services.common.postgres import Link
 from services.common.signing import Secrets
 from services.ingestion_api.app import make_app
 from services.ingestion_api.group_commit import GroupCommit
+from tests.asgi_client import LOOP, AsgiClient
 from tests.integration.fixtures_stores import SECRET, free_port, service, until
 
 SECRETS = Secrets.parse(SECRET)
@@ -94,7 +95,7 @@ def handed():
 def store(postgres_conninfo, database, handed):
     """A replica's writer in this process."""
     made = make_store(postgres_conninfo, "api-1", deadline_s=2.0, after_commit=handed.extend)
-    made.start()
+    made.start(LOOP)
     yield made
     made.stop(5)
 
@@ -102,4 +103,4 @@ def store(postgres_conninfo, database, handed):
 @pytest.fixture
 def client(store):
     """A client of a replica in this process."""
-    return make_app("api-1", SECRETS, store, lambda: True).test_client()
+    return AsgiClient(make_app("api-1", SECRETS, store, lambda: True))

@@ -8,6 +8,7 @@ from services.common.event import Event
 from services.ingestion_api.bursts import ENOUGH_EVENTS, Bursts
 from services.ingestion_api.group_commit import GroupCommit
 from services.ingestion_api.store import Accepted, Outcome, Settled
+from tests.asgi_client import LOOP, in_loop
 from tests.unit import test_api_group_commit as groups
 
 
@@ -101,14 +102,14 @@ def writer(monkeypatch, sent):
         between=held.send_due,
         at_end=held.send_all,
     )
-    made.start()
+    made.start(LOOP)
     yield made
     made.stop(5)
 
 
 def test_what_is_held_leaves_when_its_time_comes_without_another_request(writer, sent):
-    writer.submit(groups.event("a"))
-    writer.submit(groups.event("b"))
+    in_loop(writer.submit(groups.event("a")))
+    in_loop(writer.submit(groups.event("b")))
     for _ in range(200):
         if len(sent) == 2:
             break
@@ -118,6 +119,6 @@ def test_what_is_held_leaves_when_its_time_comes_without_another_request(writer,
 
 def test_a_writer_that_stops_leaves_nothing_behind(writer, sent):
     for number in range(20):
-        writer.submit(groups.event(str(number)))
+        in_loop(writer.submit(groups.event(str(number))))
     writer.stop(5)
     assert [row for burst in sent for row in burst] == rows(*map(str, range(20)))
