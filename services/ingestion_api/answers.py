@@ -116,8 +116,7 @@ def _not_accepted(status: int, told: dict[str, Any], reason: str, transaction_id
 def refused(error: RefusedError) -> Answer:
     """The answer to a request that is refused as a whole."""
     _count_refusal(error.status, error.reason, "")
-    # After a 413 the rest of the body is not read, and nobody shall wait for it.
-    return Answer(error.status, error.body, ((b"connection", b"close"),) if error.status == 413 else ())
+    return Answer(error.status, error.body)
 
 
 def _unavailable(error: UnavailableError, transaction_id: str) -> Answer:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from a2wsgi import WSGIMiddleware
-from flask import Flask, Response, request
+from flask import Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
@@ -121,8 +121,6 @@ def _on_error(error: Exception) -> Response:
     """404, 405 and their like as JSON; anything unforeseen as a 500 that tells nothing of the inside."""
     if isinstance(error, HTTPException) and error.code is not None:
         answer = Response(error_body(error.description or error.name), error.code, content_type=JSON)
-        if request.content_length:
-            answer.headers["Connection"] = "close"  # as for a 413
         for name, value in error.get_headers():
             if name.lower() != "content-type":
                 answer.headers[name] = value

@@ -84,7 +84,7 @@ def main() -> int:
         interval_s=settings.mark_interval_ms / 1000,
         deadline_s=deadline_s,
     )
-    bursts = Bursts(handover.send, interval_s=settings.handover_linger_ms / 1000)
+    bursts = Bursts(handover.send, longest_s=settings.handover_linger_ms / 1000)
     store = GroupCommit(
         Link(settings.conninfo, f"{settings.member_name} writer", deadline_s=deadline_s, options=WRITER_OPTIONS),
         settings.member_name,

@@ -26,10 +26,7 @@ class Request(NamedTuple):
 
 
 async def read_request(scope: Scope, receive: Receive, limit_bytes: int) -> Request:
-    """The request with its body.
-
-    Whatever the answer will be, the body is read, up to the limit: nginx would learn of a connection that is closed
-    over a body that nobody took with the next payment that it sends down there.
+    """The request with its body. What is not read of a body that is too long, the server drops as it comes.
 
     Raises:
         RefusedError: 413 for more than `limit_bytes`, announced or sent; 400 for a body that does not arrive whole.

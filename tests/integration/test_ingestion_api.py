@@ -185,17 +185,17 @@ def test_unknown_paths_and_methods_are_json_and_name_the_replica(process):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("POST", "/events", 415), ("POST", "/nowhere", 404), ("PUT", "/events", 405)]
+    ("method", "path", "status"),
+    [("POST", "/events", 415), ("POST", "/nowhere", 404), ("PUT", "/events", 405), ("POST", "/events", 413)],
 )
 def test_a_refusal_never_breaks_the_next_request_on_its_connection(process, method, path, status):
-    """A body that nobody reads makes the server hang up, without a word where the answer did not announce it."""
+    """A body that nobody reads must not be taken for the next request, nor the connection be closed without a word."""
     caller = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
     for _ in range(50):
-        caller.request(method, path, b"x" * 5000, {"Content-Type": "text/plain"})
+        caller.request(method, path, b"x" * (100_000 if status == 413 else 5000), {"Content-Type": "text/plain"})
         answer = caller.getresponse()
         answer.read()
         assert answer.status == status
-        assert status == 415 or answer.getheader("Connection") == "close"
     caller.close()
 
 
