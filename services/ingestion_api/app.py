@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from a2wsgi import WSGIMiddleware
 from flask import Flask, Response
-from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 
 from services.common.batch import MAX_BATCH_BYTES
 from services.common.event import MAX_BODY_BYTES
+from services.common.metrics import LoopHistogram
 from services.common.signing import Secrets
 from services.ingestion_api import metrics
 from services.ingestion_api.answers import JSON, Answer, Store, answer_batch, answer_event, refused, unforeseen
@@ -62,7 +63,7 @@ def make_app(member: str, secrets: Secrets, store: Store, kafka_answers: Callabl
 def _taker(
     answer: Callable[[Request, Secrets, Store], Awaitable[Answer]],
     limit_bytes: int,
-    seconds: Histogram,
+    seconds: LoopHistogram,
     secrets: Secrets,
     store: Store,
 ) -> Take:
