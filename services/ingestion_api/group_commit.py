@@ -1,7 +1,7 @@
 """Requests that are here together are committed together: one writer thread, one connection, one COMMIT per group.
 
-A group forms by itself: of what the event loop took in one turn, and of all that arrived while the last one committed.
-The thread and the loop wake each other once for a group, however many requests it has.
+A group is what has come when its time has (see `pace`), or while the last one committed. The thread and the loop wake
+each other once for a group, however many requests it has.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from services.common import crash
 from services.common.event import Event
 from services.common.postgres import Link
 from services.ingestion_api import metrics
+from services.ingestion_api.pace import Pace
 from services.ingestion_api.store import Accepted, Outcome, commit_group
 
 log = logging.getLogger(__name__)
@@ -80,27 +81,23 @@ class GroupCommit:
         deadline_s: float,
         max_events: int,
         after_commit: Callable[[list[Accepted]], None],
-        between: Callable[[], float | None] = lambda: None,
-        at_end: Callable[[], None] = lambda: None,
+        pace: Pace,
     ) -> None:
-        """All callbacks are called in the writer thread and must not wait.
-
-        Args:
-            link: the writer's own connection.
-            member: this replica's name.
-            deadline_s: how long a request waits at most.
-            max_events: no group grows any more once it has so many.
-            after_commit: gets what was accepted, after the group's requests are answered.
-            between: called before each group is awaited; seconds after which it wants to be called again.
-            at_end: called when no group follows.
+        """Args:
+        link: the writer's own connection.
+        member: this replica's name.
+        deadline_s: how long a request waits at most.
+        max_events: no group grows any more once it has so many.
+        after_commit: gets what was accepted, after the group's requests are answered; called in the writer thread,
+            it must not wait.
+        pace: when groups leave.
         """
         self._link = link
         self._member = member
         self._deadline_s = deadline_s
         self._max_events = max_events
         self._after_commit = after_commit
-        self._between = between
-        self._at_end = at_end
+        self._pace = pace
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gathered: list[_Ticket] = []
         """What the loop took in this turn."""
@@ -176,30 +173,31 @@ class GroupCommit:
     def _run(self) -> None:
         running = True
         while running:
-            group: list[_Ticket] = []
-            given = self._next()
-            while given is not None:
-                group += given
-                if sum(len(ticket.events) for ticket in group) >= self._max_events:
-                    break
-                try:
-                    given = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-            running = given is not None
+            group, running = self._next()
             # Whoever gave up has been answered 503: writing its event now would only surprise its client.
             live = [ticket for ticket in group if not ticket.abandoned]
             if live:
                 self._settle(live)
-        self._at_end()
 
-    def _next(self) -> list[_Ticket] | None:
-        while True:
-            again_s = self._between()
+    def _next(self) -> tuple[list[_Ticket], bool]:
+        """The next group, when its time has come, and whether another one may follow."""
+        given = self._waiting.get()
+        due_s = self._pace.due_s()
+        # Asleep, not waiting at the queue: whoever comes meanwhile must not wake this thread.
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        self._pace.left(due_s)
+        group: list[_Ticket] = []
+        events = 0
+        while given is not None:
+            group += given
+            events += sum(len(ticket.events) for ticket in given)
+            if events >= self._max_events:
+                return group, True
             try:
-                return self._waiting.get(timeout=again_s)
+                given = self._waiting.get_nowait()
             except queue.Empty:
-                continue
+                return group, True
+        return group, False
 
     def _settle(self, group: list[_Ticket]) -> None:
         """Failure policy: closed. Whatever goes wrong, every ticket gets an answer, and never a 201 without COMMIT."""

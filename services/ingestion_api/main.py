@@ -25,10 +25,10 @@ from services.common.postgres import Link
 from services.common.schema import SchemaError, migrate_when_up
 from services.common.settings import load
 from services.ingestion_api.app import make_app
-from services.ingestion_api.bursts import Bursts
 from services.ingestion_api.group_commit import GroupCommit
 from services.ingestion_api.handover import Handover
 from services.ingestion_api.marking import Marking
+from services.ingestion_api.pace import Pace
 from services.ingestion_api.settings import ApiSettings
 from services.ingestion_api.store import WRITER_OPTIONS
 
@@ -84,15 +84,13 @@ def main() -> int:
         interval_s=settings.mark_interval_ms / 1000,
         deadline_s=deadline_s,
     )
-    bursts = Bursts(handover.send, longest_s=settings.handover_linger_ms / 1000)
     store = GroupCommit(
         Link(settings.conninfo, f"{settings.member_name} writer", deadline_s=deadline_s, options=WRITER_OPTIONS),
         settings.member_name,
         deadline_s=deadline_s,
         max_events=settings.group_max_events,
-        after_commit=bursts.add,
-        between=bursts.send_due,
-        at_end=bursts.send_all,
+        after_commit=handover.send,
+        pace=Pace(settings.group_linger_ms / 1000),
     )
     handover.ask(_FIRST_ANSWER_S)
     marking.start()

@@ -11,6 +11,7 @@ from services.common.postgres import Link
 from services.common.signing import Secrets
 from services.ingestion_api.app import make_app
 from services.ingestion_api.group_commit import GroupCommit
+from services.ingestion_api.pace import Pace
 from tests.asgi_client import LOOP, AsgiClient
 from tests.integration.fixtures_stores import SECRET, free_port, service, until
 
@@ -33,7 +34,7 @@ def event(transaction_id=None, **changes):
 
 def make_store(conninfo, member, *, deadline_s, after_commit=lambda rows: None):
     link = Link(conninfo, "tests", deadline_s=deadline_s)
-    return GroupCommit(link, member, deadline_s=deadline_s, max_events=100, after_commit=after_commit)
+    return GroupCommit(link, member, deadline_s=deadline_s, max_events=100, after_commit=after_commit, pace=Pace(0))
 
 
 def counts(database):

@@ -9,6 +9,7 @@ import pytest
 from services.common.event import Event
 from services.ingestion_api import group_commit
 from services.ingestion_api.group_commit import GroupCommit, StoreError, UnavailableError
+from services.ingestion_api.pace import Pace
 from services.ingestion_api.store import Accepted, Outcome, Settled, _judge
 from tests.asgi_client import LOOP, in_loop
 
@@ -60,7 +61,7 @@ def writer(monkeypatch):
 
     monkeypatch.setattr(group_commit, "commit_group", commit)
     link = Link()
-    made = GroupCommit(link, "api", deadline_s=5.0, max_events=100, after_commit=handed.extend)
+    made = GroupCommit(link, "api", deadline_s=5.0, max_events=100, after_commit=handed.extend, pace=Pace(0))
     made.link, made.groups, made.handed = link, groups, handed
     made.start(LOOP)
     yield made
