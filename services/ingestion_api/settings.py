@@ -18,7 +18,7 @@ class ApiSettings(ServiceSettings, SecretSettings, PostgresSettings, KafkaSettin
     """How far this process steps back (nice) for what delivers: accepting at full speed must not starve delivering."""
     group_max_events: Annotated[int, Field(ge=1, le=5000)] = 200
     """Events in one statement and one COMMIT at most."""
-    group_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 80
+    group_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 40
     """How long events are gathered at most before they are committed together, and go to Kafka together, by a replica
     that is short of processor time; one that is not gathers them for 5 ms. The price is this much latency, the gain
     that the costs of a COMMIT and of a request to a broker are shared."""
