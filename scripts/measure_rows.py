@@ -27,7 +27,7 @@ from services.dispatcher.outcome import WRITE, Outcome, parameters
 from services.ingestion_api.store import commit_group
 
 GROUP: Final = 16
-"""Payments in one commit of a busy replica: API_THREADS."""
+"""Payments in one commit of a busy replica."""
 BATCH: Final = 500
 """Rows marked, and outcomes written, together."""
 AFTER_CHECKPOINT: Final = 1000

@@ -84,16 +84,10 @@ class HttpClient:
             NoAnswerError: no status came in time. A status that came decides, whatever becomes of the body after it.
         """
         request = self._head(headers, len(body)) + body
-        connection = self._take()
+        until_s = self._loop.time() + self._timeout_s
+        connection = self._take() or await self._connect(until_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if connection is None:
-                    connection = await self._connect()
-                return await connection.exchange(request)
-        except TimeoutError:
-            if connection is not None and connection.reply is not None and not self._keep_bytes:
-                return connection.reply
-            raise NoAnswerError("timeout") from None
+            return await connection.exchange(request, until_s)
         finally:
             self._give_back(connection)
 
@@ -117,9 +111,7 @@ class HttpClient:
                 return connection
         return None
 
-    def _give_back(self, connection: _Connection | None) -> None:
-        if connection is None:
-            return
+    def _give_back(self, connection: _Connection) -> None:
         if not connection.reusable:
             connection.close()
             return
@@ -138,14 +130,13 @@ class HttpClient:
             due_s = self._idle[0].idle_since_s + KEEP_ALIVE_S
             self._sweeping = self._loop.call_at(due_s, self._sweep)
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self, until_s: float) -> _Connection:
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self._loop, self._open, self._keep_bytes), self._host, self._port, ssl=self._tls
-            )
-        except TimeoutError as error:
-            if error.errno is None:
-                raise  # our own time is up, not the kernel's
+            async with asyncio.timeout_at(until_s):
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self._loop, self._open, self._keep_bytes), self._host, self._port, ssl=self._tls
+                )
+        except TimeoutError as error:  # ours, or the kernel's
             raise NoAnswerError("timeout") from error
         except (OSError, ValueError) as error:
             raise NoAnswerError(_name(error)) from error
@@ -161,6 +152,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._answered: asyncio.Future[Reply] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._head_bytes = self._body_bytes = 0
         self._retry_after: str | None = None
         self._keep_bytes = keep_bytes
@@ -172,8 +164,11 @@ class _Connection(asyncio.Protocol):
         self.reusable = False
         self.idle_since_s = 0.0
 
-    def exchange(self, request: bytes) -> asyncio.Future[Reply]:
-        """Sends `request`; its answer, or NoAnswerError."""
+    def exchange(self, request: bytes, until_s: float) -> asyncio.Future[Reply]:
+        """Sends `request`; its answer, or NoAnswerError. No answer by `until_s` on the loop's clock is one of those.
+
+        A timer by itself: `asyncio.timeout` takes four times as long, for a cancellation that nobody needs here.
+        """
         self._answered = self._loop.create_future()
         self.reply, self._retry_after, self.reusable = None, None, False
         self._head_bytes = self._body_bytes = 0
@@ -182,12 +177,14 @@ class _Connection(asyncio.Protocol):
         if self.closed or self._transport is None:
             self._answered.set_exception(NoAnswerError("reset"))
         else:
+            self._expiry = self._loop.call_at(until_s, self._end, "timeout")
             self._transport.write(request)
         return self._answered
 
     def close(self) -> None:
         """At once: nothing that comes now is of interest."""
         self.closed, self.reusable = True, False
+        self._forget_time()
         if self._transport is not None:
             self._transport.abort()
 
@@ -255,6 +252,7 @@ class _Connection(asyncio.Protocol):
         if self._keep_bytes:
             self.reply = self.reply._replace(served_by=self._served_by, body=b"".join(self._parts)[: self._keep_bytes])
         self._answered.set_result(self.reply)
+        self._forget_time()
 
     def _end(self, why: str) -> None:
         """The exchange is over with the connection: a status that is there decides, else there is none and `why`."""
@@ -264,6 +262,11 @@ class _Connection(asyncio.Protocol):
             else:
                 self._answered.set_exception(NoAnswerError(why))
         self.close()
+
+    def _forget_time(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
 
 
 def _name(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """Which partition the next burst goes to: one lane per partition, closed while its records are not acknowledged.
 
-Kafka's cost is per request, so bursts go to one partition at a time (round robin); keys decide nothing, since no order
-is promised. A partition that has no leader must not hold up the others, and with no broker at all nothing is produced
-but a probe: one real record, whose report opens the lane again.
+Kafka's cost is per request, so bursts go to one partition at a time, by turns that all producers of a machine share:
+what they send at the same time is copied to the other brokers, and fetched, together. Keys decide nothing, since no
+order is promised. A partition that has no leader must not hold up the others, and with no broker at all nothing is
+produced but a probe: one real record, whose report opens the lane again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Final
 
 PROBE_INTERVAL_S: Final = 1.0
 """Between two probes of a lane that failed: cheap, and a broker that is back is noticed within a second."""
+TURN_S: Final = 0.08
+"""How long it is one partition's turn."""
 STALL_S: Final = 1.5
 """Unacknowledged for so long, a lane gets nothing new; a healthy one answers in milliseconds."""
 
@@ -41,21 +44,22 @@ class Lanes:
 
     def __init__(self, partitions: int) -> None:
         self._lanes = [Lane(number) for number in range(partitions)]
-        self._next = 0
         self._all_down = False
 
     def pick(self, now_s: float) -> tuple[int, int | None] | None:
-        """The next partition that takes records, and how many (None: any number); None where no lane is open.
+        """The partition whose turn it is, or the next that takes records, and how many (None: any number).
+
+        None where no lane is open.
 
         A lane whose probe is due comes first, so that one that healed is not forgotten while the others do well.
         """
         for lane in self._lanes:
             if lane.room(now_s) == 1:
                 return lane.partition, 1
+        turn = int(now_s / TURN_S)
         for step in range(len(self._lanes)):
-            lane = self._lanes[(self._next + step) % len(self._lanes)]
+            lane = self._lanes[(turn + step) % len(self._lanes)]
             if lane.room(now_s) is None:
-                self._next = (lane.partition + 1) % len(self._lanes)
                 return lane.partition, None
         return None
 

@@ -54,6 +54,10 @@ class StopFlag:
         """Whether the end was asked for."""
         return self._asked
 
+    def fileno(self) -> int:
+        """A descriptor that can be read from when a signal came; for a loop that waits for other things as well."""
+        return self._read_end
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits until the end is asked for or the time is over; whether it was asked for."""
         end_s = None if timeout_s is None else time.monotonic() + timeout_s

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
-from services.common.metrics import LATENCY_BUCKETS_S
+from services.common.metrics import LATENCY_BUCKETS_S, LoopCounter, LoopHistogram
 
 ATTEMPTS = Counter("bruce_dispatcher_attempts_total", "Delivery attempts by outcome.", ["outcome"])
-DELIVERED = Counter("bruce_dispatcher_deliveries_total", "Records acknowledged by the merchant with a 2xx.")
+DELIVERED = LoopCounter("bruce_dispatcher_deliveries_total", "Records acknowledged by the merchant with a 2xx.")
 REQUEUED = Counter("bruce_dispatcher_requeues_total", "Records re-queued after an exhausted round, on their report.")
 REQUEUE_FAILURES = Counter("bruce_dispatcher_requeue_failures_total", "Unconfirmed re-queues; each is tried again.")
 DEAD = Counter("bruce_dispatcher_dead_total", "Unreadable records sent to the dead-letter topic.")
@@ -21,9 +21,9 @@ STALLS = Counter("bruce_dispatcher_stalls_total", "Times the watchdog saw lag wi
 RECORD_BATCHES = Counter("bruce_dispatcher_record_batches_total", "Batches of outcomes written to Postgres.")
 RECORD_FAILURES = Counter("bruce_dispatcher_record_failures_total", "Writes that Postgres did not take; tried again.")
 OUTCOMES_DROPPED = Counter("bruce_dispatcher_outcomes_dropped_total", "Outcomes that Postgres refused for good.")
-ATTEMPT_SECONDS = Histogram("bruce_dispatcher_attempt_seconds", "Duration of one attempt.", buckets=LATENCY_BUCKETS_S)
-DELIVERY_SECONDS = Histogram(
-    "bruce_dispatcher_accept_to_delivered_seconds", "From acceptance at the API to the 2xx.", buckets=LATENCY_BUCKETS_S
+ATTEMPT_SECONDS = LoopHistogram("bruce_dispatcher_attempt_seconds", "Duration of one attempt.", LATENCY_BUCKETS_S)
+DELIVERY_SECONDS = LoopHistogram(
+    "bruce_dispatcher_accept_to_delivered_seconds", "From acceptance at the API to the 2xx.", LATENCY_BUCKETS_S
 )
 
 IN_FLIGHT = Gauge("bruce_dispatcher_in_flight", "Attempts under way.")

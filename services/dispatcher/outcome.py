@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from services.common.arrays import plain_array, text_array
 from services.dispatcher.record import Position, Record
 
 MAX_ERROR_CHARS: Final = 200
@@ -35,6 +36,8 @@ class Outcome(NamedTuple):
     redelivery: int | None = None
     """The number of the redelivery that it is of; None for the transaction's own delivery."""
 
+
+_TEXTS: Final = ("state", "error")
 
 WRITE: Final = """
 -- Both tables in one round trip. Rows are locked in the order of their ids, so two dispatchers never deadlock.
@@ -99,8 +102,9 @@ def clean(text: str) -> str:
 
 def parameters(outcomes: Sequence[Outcome], dispatcher: str) -> list[Any]:
     """The parameters of WRITE for a batch, which must not be empty."""
-    columns: list[Any] = [list(column) for column in zip(*outcomes, strict=True)]
-    return [*columns, latest(outcomes), dispatcher, dispatcher]
+    columns = zip(Outcome._fields, zip(*outcomes, strict=True), strict=True)
+    arrays = [text_array(column) if name in _TEXTS else plain_array(column) for name, column in columns]
+    return [*arrays, plain_array(latest(outcomes)), dispatcher, dispatcher]
 
 
 def latest(outcomes: Sequence[Outcome]) -> list[bool]:

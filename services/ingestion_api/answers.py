@@ -12,7 +12,9 @@ from services.common.signing import Secrets
 from services.ingestion_api import metrics
 from services.ingestion_api.batch_intake import receive_batch
 from services.ingestion_api.group_commit import Result, UnavailableError
-from services.ingestion_api.intake import RefusedError, error_body, error_document, reason_of, receive
+from services.ingestion_api.intake import receive
+from services.ingestion_api.refusal import RefusedError, error_body, error_document, reason_of
+from services.ingestion_api.request import Request
 from services.ingestion_api.store import Outcome
 
 log = logging.getLogger(__name__)
@@ -32,32 +34,32 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    """Beside the content type, which is JSON."""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Beside the content type, which is JSON; names in small letters, as ASGI wants them."""
 
 
 class Store(Protocol):
     """What the face needs of `GroupCommit`."""
 
-    def submit(self, event: Event) -> Outcome:
+    async def submit(self, event: Event) -> Outcome:
         """Commits `event`. Raises UnavailableError or StoreError."""
 
-    def submit_all(self, events: Sequence[Event]) -> list[Result]:
+    async def submit_all(self, events: Sequence[Event]) -> list[Result]:
         """Commits `events`, each with its own result. Raises UnavailableError where nothing is known of any."""
 
     def check(self) -> None:
-        """Raises UnavailableError where Postgres does not answer."""
+        """From another thread: raises UnavailableError where Postgres does not answer."""
 
 
-def answer_event(environ: dict[str, Any], secrets: Secrets, store: Store) -> Answer:
+async def answer_event(request: Request, secrets: Secrets, store: Store) -> Answer:
     """The answer to `POST /events`. Raises StoreError, and what was not foreseen."""
     transaction_id = ""
     try:
-        event = receive(environ, secrets)
+        event = receive(request, secrets)
         transaction_id = event.transaction_id
-        outcome = store.submit(event)
-    except RefusedError as refused:
-        return _refused(refused)
+        outcome = await store.submit(event)
+    except RefusedError as error:
+        return refused(error)
     except UnavailableError as error:
         return _unavailable(error, transaction_id)
     if outcome is Outcome.CONFLICT:
@@ -72,15 +74,15 @@ def answer_event(environ: dict[str, Any], secrets: Secrets, store: Store) -> Ans
     return Answer(201, body % transaction_id.encode())
 
 
-def answer_batch(environ: dict[str, Any], secrets: Secrets, store: Store) -> Answer:
+async def answer_batch(request: Request, secrets: Secrets, store: Store) -> Answer:
     """The answer to `POST /events/batch`: 201 where every event is accepted, 207 where each is to be looked at."""
     try:
-        items = receive_batch(environ, secrets)
+        items = receive_batch(request, secrets)
         metrics.BATCH_EVENTS.observe(len(items))
         valid = [item for item in items if isinstance(item, Event)]
-        stored = iter(store.submit_all(valid) if valid else ())
-    except RefusedError as refused:
-        return _refused(refused)
+        stored = iter(await store.submit_all(valid) if valid else ())
+    except RefusedError as error:
+        return refused(error)
     except UnavailableError as error:
         return _unavailable(error, "")
     results = [
@@ -111,15 +113,15 @@ def _not_accepted(status: int, told: dict[str, Any], reason: str, transaction_id
     return {"status": status, **({"transaction_id": transaction_id} if transaction_id else {}), **told}
 
 
-def _refused(refused: RefusedError) -> Answer:
-    _count_refusal(refused.status, refused.reason, "")
-    # After a 413 the rest of the body is not read, and nobody shall wait for it.
-    return Answer(refused.status, refused.body, (("Connection", "close"),) if refused.status == 413 else ())
+def refused(error: RefusedError) -> Answer:
+    """The answer to a request that is refused as a whole."""
+    _count_refusal(error.status, error.reason, "")
+    return Answer(error.status, error.body)
 
 
 def _unavailable(error: UnavailableError, transaction_id: str) -> Answer:
     _count_refusal(503, str(error), transaction_id)
-    return Answer(503, error_body(_UNAVAILABLE), (("Retry-After", str(RETRY_AFTER_S)),))
+    return Answer(503, error_body(_UNAVAILABLE), ((b"retry-after", b"%d" % RETRY_AFTER_S),))
 
 
 def unforeseen(error: Exception) -> Answer:

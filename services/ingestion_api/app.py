@@ -1,42 +1,100 @@
-"""The HTTP face: `POST /events`, `POST /events/batch`, `/healthz`, `/readyz`, `/metrics`."""
+"""The HTTP face: `POST /events` and `POST /events/batch` in the event loop, the rest by Flask in threads beside it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from flask import Flask, Response, request
-from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
+from a2wsgi import WSGIMiddleware
+from flask import Flask, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 
+from services.common.batch import MAX_BATCH_BYTES
+from services.common.event import MAX_BODY_BYTES
+from services.common.metrics import LoopHistogram
 from services.common.signing import Secrets
 from services.ingestion_api import metrics
-from services.ingestion_api.answers import JSON, Answer, Store, answer_batch, answer_event, unforeseen
+from services.ingestion_api.answers import JSON, Answer, Store, answer_batch, answer_event, refused, unforeseen
 from services.ingestion_api.group_commit import UnavailableError
-from services.ingestion_api.intake import error_body
+from services.ingestion_api.refusal import RefusedError, error_body
+from services.ingestion_api.request import Receive, Request, Scope, Send, read_request
 
 MEMBER_HEADER: Final = "X-Served-By"
-_LINES: Final = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
+_PAGE_THREADS: Final = 4
+_JSON_TYPE: Final = (b"content-type", JSON.encode())
+_POST_ONLY: Final = Answer(405, error_body("The method is not allowed here: POST."), ((b"allow", b"POST"),))
 
-Application = Callable[..., Iterable[bytes]]
-"""A WSGI application."""
-Take = Callable[[dict[str, Any]], Answer]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI 3.0 application."""
+Take = Callable[[Scope, Receive], Awaitable[Answer]]
 """Takes the event or the batch in a request."""
 
 
-def make_app(member: str, secrets: Secrets, store: Store, kafka_answers: Callable[[], bool]) -> Flask:
-    """The Flask application of replica `member`."""
-    app = Flask(__name__, static_folder=None)
-    takers = {
-        "/events": _timed(answer_event, metrics.REQUEST_SECONDS, secrets, store),
-        "/events/batch": _timed(answer_batch, metrics.BATCH_SECONDS, secrets, store),
+def make_app(member: str, secrets: Secrets, store: Store, kafka_answers: Callable[[], bool]) -> Application:
+    """The ASGI application of replica `member`.
+
+    Events do not pass through Flask: a thread for each request, woken by the loop, then by the writer, cost more than
+    all that is done with the event (docs/performance.md).
+    """
+    takers: Mapping[str, Take] = {
+        "/events": _taker(answer_event, MAX_BODY_BYTES, metrics.REQUEST_SECONDS, secrets, store),
+        "/events/batch": _taker(answer_batch, MAX_BATCH_BYTES, metrics.BATCH_SECONDS, secrets, store),
     }
-    for path, take in takers.items():
-        app.add_url_rule(path, path, partial(_view, take), methods=["POST"])
+    flask: Any = _pages(member, store, kafka_answers)  # a2wsgi has types of its own for what WSGI is
+    pages: Any = WSGIMiddleware(flask, workers=_PAGE_THREADS)
+    signature = (MEMBER_HEADER.lower().encode(), member.encode())
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        take = takers.get(scope["path"]) if scope["type"] == "http" else None
+        if take is None:
+            await pages(scope, receive, _signed(send, signature))
+            return
+        status, body, more = await take(scope, receive) if scope["method"] == "POST" else _POST_ONLY
+        headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body)), *more, signature]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+def _taker(
+    answer: Callable[[Request, Secrets, Store], Awaitable[Answer]],
+    limit_bytes: int,
+    seconds: LoopHistogram,
+    secrets: Secrets,
+    store: Store,
+) -> Take:
+    async def take(scope: Scope, receive: Receive) -> Answer:
+        started_s = time.perf_counter()
+        try:
+            return await answer(await read_request(scope, receive, limit_bytes), secrets, store)
+        except RefusedError as error:
+            return refused(error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets an answer and the log the rest
+            return unforeseen(error)
+        finally:
+            seconds.observe(time.perf_counter() - started_s)
+
+    return take
+
+
+def _signed(send: Send, signature: tuple[bytes, bytes]) -> Send:
+    """`send`, with the replica's name on the answer."""
+
+    async def sign(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], signature]
+        await send(message)
+
+    return sign
+
+
+def _pages(member: str, store: Store, kafka_answers: Callable[[], bool]) -> Flask:
+    """`/healthz`, `/readyz`, `/metrics`, and what is said to whoever asks for anything else."""
+    app = Flask(__name__, static_folder=None)
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -57,70 +115,16 @@ def make_app(member: str, secrets: Secrets, store: Store, kafka_answers: Callabl
         return Response(generate_latest(), 200, content_type=CONTENT_TYPE_LATEST)
 
     app.register_error_handler(Exception, _on_error)
-    application = _signed_by(_past_flask(app.wsgi_app, takers), member)
-    app.wsgi_app = application  # type: ignore[method-assign]  # the way Flask documents
     return app
-
-
-def _timed(answer: Callable[..., Answer], seconds: Histogram, secrets: Secrets, store: Store) -> Take:
-    def take(environ: dict[str, Any]) -> Answer:
-        started_s = time.perf_counter()
-        try:
-            return answer(environ, secrets, store)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets an answer and the log the rest
-            return unforeseen(error)
-        finally:
-            seconds.observe(time.perf_counter() - started_s)
-
-    return take
-
-
-def _view(take: Take) -> Response:
-    status, body, headers = take(request.environ)
-    return Response(body, status, headers, content_type=JSON)
 
 
 def _on_error(error: Exception) -> Response:
     """404, 405 and their like as JSON; anything unforeseen as a 500 that tells nothing of the inside."""
     if isinstance(error, HTTPException) and error.code is not None:
         answer = Response(error_body(error.description or error.name), error.code, content_type=JSON)
-        if request.content_length:
-            answer.headers["Connection"] = "close"  # as for a 413
         for name, value in error.get_headers():
             if name.lower() != "content-type":
                 answer.headers[name] = value
         return answer
     status, body, _ = unforeseen(error)
     return Response(body, status, content_type=JSON)
-
-
-def _past_flask(wsgi_app: Application, takers: Mapping[str, Take]) -> Application:
-    """`wsgi_app`, past which requests for `takers` go straight.
-
-    Flask's own share (contexts, routing, request and answer objects) is twice what is done with an event. It knows
-    these paths all the same: whatever comes to them that is not a plain POST is its business.
-    """
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        take = takers.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
-        if take is None:
-            return wsgi_app(environ, start_response)
-        status, body, headers = take(environ)
-        length = ("Content-Length", str(len(body)))
-        start_response(_LINES[status], [("Content-Type", JSON), length, *headers])
-        return [body]
-
-    return application
-
-
-def _signed_by(wsgi_app: Application, member: str) -> Application:
-    """`wsgi_app`, with the replica's name on every answer, whoever made it."""
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers.append((MEMBER_HEADER, member))
-            return start_response(status, headers, exc_info)
-
-        return wsgi_app(environ, start)
-
-    return application

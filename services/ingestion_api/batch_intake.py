@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from services.common.batch import (
     ARRAY_TYPE,
     LINES_TYPES,
-    MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     Item,
     parse_array,
@@ -16,27 +14,28 @@ from services.common.batch import (
 )
 from services.common.event import Body, Event, InvalidEventError, canonical_bytes, validate
 from services.common.signing import Secrets
-from services.ingestion_api.intake import SIGNATURE_KEY, RefusedError, error_body, forbidden, read_body
+from services.ingestion_api.intake import media_type
+from services.ingestion_api.refusal import RefusedError, error_body, forbidden
+from services.ingestion_api.request import Request
 
 _TYPES: Final = (ARRAY_TYPE, *LINES_TYPES)
 
 
-def receive_batch(environ: Mapping[str, Any], secrets: Secrets) -> list[Event | InvalidEventError]:
+def receive_batch(request: Request, secrets: Secrets) -> list[Event | InvalidEventError]:
     """What stands in each place of the batch in a request, in its order.
 
-    Size and type are checked first, and the signature, which covers the body as a whole, before anything is told
-    about it.
+    The type is checked first, and the signature, which covers the body as a whole, before anything is told about it.
 
     Raises:
-        RefusedError: 415, 413, 403, or 400 where the body as a whole is no batch.
+        RefusedError: 415, 403, 413 for too many events, or 400 where the body as a whole is no batch.
     """
-    raw, media_type = read_body(environ, MAX_BATCH_BYTES, _TYPES)
-    signature = environ.get(SIGNATURE_KEY)
-    parse = parse_array if media_type == ARRAY_TYPE else parse_lines
+    in_array = media_type(request, _TYPES) == ARRAY_TYPE
+    raw, signature = request.body, request.signature
+    parse = parse_array if in_array else parse_lines
     try:
         if secrets.verify(signature, raw):
             items = parse(raw)
-        elif signature is not None and media_type == ARRAY_TYPE:
+        elif signature is not None and in_array:
             items = _signed_in_canonical_form(raw, signature, secrets)
         else:
             raise forbidden()

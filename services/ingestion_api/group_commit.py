@@ -1,10 +1,12 @@
 """Requests that are here together are committed together: one writer thread, one connection, one COMMIT per group.
 
-Waiting costs the request thread one lock; a group forms by itself, of all that arrived while the last one committed.
+A group is what has come when its time has (see `pace`), or while the last one committed. The thread and the loop wake
+each other once for a group, however many requests it has.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
@@ -19,6 +21,7 @@ from services.common import crash
 from services.common.event import Event
 from services.common.postgres import Link
 from services.ingestion_api import metrics
+from services.ingestion_api.pace import Pace
 from services.ingestion_api.store import Accepted, Outcome, commit_group
 
 log = logging.getLogger(__name__)
@@ -41,20 +44,34 @@ Result = Outcome | UnavailableError | StoreError
 class _Ticket:
     """One request that waits: for its events to be committed, or (no event) for a sign of life."""
 
-    __slots__ = ("abandoned", "deadline_s", "done", "events", "results")
+    __slots__ = ("abandoned", "deadline_s", "done", "events", "expiry", "results")
 
-    def __init__(self, events: Sequence[Event], deadline_s: float) -> None:
+    def __init__(self, events: Sequence[Event], deadline_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self.events = events
         self.deadline_s = deadline_s
-        self.done = threading.Lock()
-        self.done.acquire()
+        """On the monotonic clock."""
+        self.done: asyncio.Future[list[Result]] = loop.create_future()
+        self.expiry: asyncio.TimerHandle | None = None
         self.results: list[Result] = []
         """One for each event; for a sign of life that did not come, why."""
         self.abandoned = False
 
+    def expire(self) -> None:
+        """Loop: the time is up."""
+        self.abandoned = True
+        if not self.done.done():
+            self.done.set_exception(UnavailableError("Postgres does not answer"))
+
+    def settle(self) -> None:
+        """Loop: the writer has the results."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+        if not self.done.done():
+            self.done.set_result(self.results)
+
 
 class GroupCommit:
-    """The writer. `start` it, `submit` from any thread, `stop` it when no request is left."""
+    """The writer. `start` it with the loop, `submit` in the loop, `stop` it when no request is left."""
 
     def __init__(
         self,
@@ -64,33 +81,33 @@ class GroupCommit:
         deadline_s: float,
         max_events: int,
         after_commit: Callable[[list[Accepted]], None],
-        between: Callable[[], float | None] = lambda: None,
-        at_end: Callable[[], None] = lambda: None,
+        pace: Pace,
     ) -> None:
-        """All callbacks are called in the writer thread and must not wait.
-
-        Args:
-            link: the writer's own connection.
-            member: this replica's name.
-            deadline_s: how long a request waits at most.
-            max_events: no group grows any more once it has so many.
-            after_commit: gets what was accepted, after the group's requests are answered.
-            between: called before each group is awaited; seconds after which it wants to be called again.
-            at_end: called when no group follows.
+        """Args:
+        link: the writer's own connection.
+        member: this replica's name.
+        deadline_s: how long a request waits at most.
+        max_events: no group grows any more once it has so many.
+        after_commit: gets what was accepted, after the group's requests are answered; called in the writer thread,
+            it must not wait.
+        pace: when groups leave.
         """
         self._link = link
         self._member = member
         self._deadline_s = deadline_s
         self._max_events = max_events
         self._after_commit = after_commit
-        self._between = between
-        self._at_end = at_end
-        self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._pace = pace
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gathered: list[_Ticket] = []
+        """What the loop took in this turn."""
+        self._waiting: queue.SimpleQueue[list[_Ticket] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
-    def start(self) -> None:
-        """Starts the writer thread."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the writer thread, for requests of `loop`."""
+        self._loop = loop
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -101,20 +118,19 @@ class GroupCommit:
         if not self._thread.is_alive():
             self._link.close()
 
-    def submit(self, event: Event) -> Outcome:
+    async def submit(self, event: Event) -> Outcome:
         """Commits `event` with whatever else is waiting.
 
         Raises:
             UnavailableError: not within the deadline.
             StoreError: refused by Postgres.
         """
-        [result] = self.submit_all([event])
-        if isinstance(result, StoreError):
+        [result] = await self._wait([event])
+        if isinstance(result, Exception):
             raise result
-        assert not isinstance(result, UnavailableError)  # noqa: S101  # one event, unavailable: raised already
         return result
 
-    def submit_all(self, events: Sequence[Event]) -> list[Result]:
+    async def submit_all(self, events: Sequence[Event]) -> list[Result]:
         """Commits `events` together, with whatever else is waiting; what became of each, in their order.
 
         One that Postgres refuses is told as a StoreError and sinks no other. Where that took several statements, and
@@ -123,48 +139,65 @@ class GroupCommit:
         Raises:
             UnavailableError: not within the deadline; of none is it known.
         """
-        results = self._wait(_Ticket(events, time.monotonic() + self._deadline_s))
+        results = await self._wait(events)
         if all(isinstance(result, UnavailableError) for result in results):
             raise UnavailableError("Postgres does not answer")
         return results
 
     def check(self) -> None:
-        """Returns when Postgres gave a sign of life on the writer's own connection. Raises UnavailableError."""
-        if self._wait(_Ticket((), time.monotonic() + self._deadline_s)):
+        """From another thread than the loop's: returns when Postgres gave a sign of life on the writer's own
+        connection. Raises UnavailableError."""
+        assert self._loop is not None, "start it first"  # noqa: S101  # a mistake of ours, not of a caller
+        if asyncio.run_coroutine_threadsafe(self._wait(()), self._loop).result():
             raise UnavailableError("Postgres does not answer")
 
-    def _wait(self, ticket: _Ticket) -> list[Result]:
-        self._waiting.put(ticket)
-        if not ticket.done.acquire(timeout=self._deadline_s):
+    async def _wait(self, events: Sequence[Event]) -> list[Result]:
+        loop = self._loop
+        assert loop is not None, "start it first"  # noqa: S101  # a mistake of ours, not of a caller
+        ticket = _Ticket(events, time.monotonic() + self._deadline_s, loop)
+        ticket.expiry = loop.call_later(self._deadline_s, ticket.expire)
+        if not self._gathered:
+            loop.call_soon(self._hand_over)
+        self._gathered.append(ticket)
+        try:
+            return await ticket.done
+        except asyncio.CancelledError:
             ticket.abandoned = True
-            raise UnavailableError("Postgres does not answer")
-        return ticket.results
+            raise
+
+    def _hand_over(self) -> None:
+        """At the end of the loop's turn: one wake-up of the writer for all that the turn brought."""
+        gathered, self._gathered = self._gathered, []
+        self._waiting.put(gathered)
 
     def _run(self) -> None:
         running = True
         while running:
-            group = [self._next()]
-            events = _events(group[0])
-            while events < self._max_events:
-                try:
-                    group.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
-                events += _events(group[-1])
-            running = None not in group
+            group, running = self._next()
             # Whoever gave up has been answered 503: writing its event now would only surprise its client.
-            live = [ticket for ticket in group if ticket is not None and not ticket.abandoned]
+            live = [ticket for ticket in group if not ticket.abandoned]
             if live:
                 self._settle(live)
-        self._at_end()
 
-    def _next(self) -> _Ticket | None:
-        while True:
-            again_s = self._between()
+    def _next(self) -> tuple[list[_Ticket], bool]:
+        """The next group, when its time has come, and whether another one may follow."""
+        given = self._waiting.get()
+        due_s = self._pace.due_s()
+        # Asleep, not waiting at the queue: whoever comes meanwhile must not wake this thread.
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        self._pace.left(due_s)
+        group: list[_Ticket] = []
+        events = 0
+        while given is not None:
+            group += given
+            events += sum(len(ticket.events) for ticket in given)
+            if events >= self._max_events:
+                return group, True
             try:
-                return self._waiting.get(timeout=again_s)
+                given = self._waiting.get_nowait()
             except queue.Empty:
-                continue
+                return group, True
+        return group, False
 
     def _settle(self, group: list[_Ticket]) -> None:
         """Failure policy: closed. Whatever goes wrong, every ticket gets an answer, and never a 201 without COMMIT."""
@@ -176,10 +209,17 @@ class GroupCommit:
         left = iter(results)
         for ticket in group:
             ticket.results = list(islice(left, len(ticket.events))) if ticket.events else [gone] if gone else []
-            ticket.done.release()
+        self._answer(group)
         if accepted:
             crash.point("api.before-produce")
             self._after_commit(accepted)
+
+    def _answer(self, group: list[_Ticket]) -> None:
+        assert self._loop is not None  # noqa: S101  # the thread was started with it
+        try:
+            self._loop.call_soon_threadsafe(_settle_all, group)
+        except RuntimeError:
+            log.debug("the loop ended before %d requests could be answered", len(group))
 
     def _commit(self, events: Sequence[Event], until_s: float) -> tuple[list[Result], list[Accepted]]:
         """What became of each of `events`, and which are to be handed over. With no event: nothing, or why not."""
@@ -216,8 +256,9 @@ class GroupCommit:
         return first + second, first_accepted + second_accepted
 
 
-def _events(ticket: _Ticket | None) -> int:
-    return len(ticket.events) if ticket is not None else 0
+def _settle_all(group: list[_Ticket]) -> None:
+    for ticket in group:
+        ticket.settle()
 
 
 def _id(events: Sequence[Event]) -> str:

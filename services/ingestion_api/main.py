@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+import uvicorn
+import uvloop
 from confluent_kafka import Producer
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.server import MTServer
 
-from services.common import logs
+from services.common import lifecycle, logs
 from services.common.kafka import make_producer
 from services.common.lanes import Lanes
 from services.common.lifecycle import StopFlag
@@ -22,10 +25,10 @@ from services.common.postgres import Link
 from services.common.schema import SchemaError, migrate_when_up
 from services.common.settings import load
 from services.ingestion_api.app import make_app
-from services.ingestion_api.bursts import Bursts
 from services.ingestion_api.group_commit import GroupCommit
 from services.ingestion_api.handover import Handover
 from services.ingestion_api.marking import Marking
+from services.ingestion_api.pace import Pace
 from services.ingestion_api.settings import ApiSettings
 from services.ingestion_api.store import WRITER_OPTIONS
 
@@ -38,15 +41,21 @@ _BURST_MS: Final = 1
 """Long enough for a burst to be one request, however many calls bring it to the client."""
 
 
-class _OneProcessServer(MTServer):
-    """granian's server with its worker in a thread of this process.
+_BACKLOG: Final = 2048
+_KEEP_ALIVE_S: Final = 75
+"""Longer than nginx keeps an idle connection to a replica (60 s): whoever closes first must not be the one who may
+find a request on its way."""
+_SWITCH_INTERVAL_S: Final = 0.001
+"""The writer gets the interpreter back this soon after a COMMIT under load, instead of after 5 ms."""
 
-    Its other server forks: two processes per replica, with signals to forward and twice the memory. Threads cost
-    nothing here, since the one worker needs the interpreter's lock anyway.
-    """
 
-    def _check_gil(self) -> None:
-        """granian would rather see several workers on a build without the lock; there is one worker here."""
+class _Server(uvicorn.Server):
+    """uvicorn's server, to which signals are ours to tell."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none: the process has its own handlers from its first line to its last; the loop hears of them."""
+        yield
 
 
 def main() -> int:
@@ -56,6 +65,8 @@ def main() -> int:
     stop = StopFlag()
     stop.install()
     os.nice(settings.api_nice)
+    lifecycle.allow_many_files()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         if not migrate_when_up(settings.conninfo, stop):
             return 0
@@ -73,37 +84,22 @@ def main() -> int:
         interval_s=settings.mark_interval_ms / 1000,
         deadline_s=deadline_s,
     )
-    bursts = Bursts(handover.send, interval_s=settings.handover_linger_ms / 1000)
     store = GroupCommit(
         Link(settings.conninfo, f"{settings.member_name} writer", deadline_s=deadline_s, options=WRITER_OPTIONS),
         settings.member_name,
         deadline_s=deadline_s,
         max_events=settings.group_max_events,
-        after_commit=bursts.add,
-        between=bursts.send_due,
-        at_end=bursts.send_all,
+        after_commit=handover.send,
+        pace=Pace(settings.group_linger_ms / 1000),
     )
     handover.ask(_FIRST_ANSWER_S)
     marking.start()
-    store.start()
-    status = _serve(settings, store, handover, stop)
+    status = uvloop.run(_serve(settings, store, handover, stop))
     until_s = time.monotonic() + settings.shutdown_grace_sec
     store.stop(settings.shutdown_grace_sec)
     marking.stop(max(0.1, until_s - time.monotonic()))
     log.info("left in order")
     return status
-
-
-def _assert_port_free(host: str, port: int) -> None:
-    """granian shares its port with whoever asks (SO_REUSEPORT), so two stacks would take each other's requests.
-
-    Raises:
-        OSError: somebody listens there, or the address is not ours.
-    """
-    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, number) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
 
 
 def _producer(settings: ApiSettings, on_error: object) -> Producer:
@@ -118,34 +114,50 @@ def _producer(settings: ApiSettings, on_error: object) -> Producer:
     )
 
 
-def _serve(settings: ApiSettings, store: GroupCommit, handover: Handover, stop: StopFlag) -> int:
-    """Serves until a signal; returns when every request under way is answered."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises OSError where somebody else does, or the address is not ours."""
+    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, number)
     try:
-        _assert_port_free(settings.listen_host, settings.api_port)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _serve(settings: ApiSettings, store: GroupCommit, handover: Handover, stop: StopFlag) -> int:
+    """Serves until a signal; returns when every request under way is answered."""
+    loop = asyncio.get_running_loop()
+    store.start(loop)
+    try:
+        listener = _listen(settings.listen_host, settings.api_port)
     except OSError as error:
         log.error("API_PORT: cannot listen on %s:%d: %s", settings.listen_host, settings.api_port, error.strerror)
         return 1
-    app = make_app(settings.member_name, settings.secrets, store, lambda: handover.kafka_answers)
-    server = _OneProcessServer(
-        "services.ingestion_api",
-        address=settings.listen_host,
-        port=settings.api_port,
-        interface=Interfaces.WSGI,
-        blocking_threads=settings.api_threads,
-        http1_settings=HTTP1Settings(keep_alive=True),
-        log_enabled=False,
+    server = _Server(
+        uvicorn.Config(
+            make_app(settings.member_name, settings.secrets, store, lambda: handover.kafka_answers),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=int(settings.shutdown_grace_sec),
+            backlog=_BACKLOG,
+        )
     )
 
-    @server.on_startup
-    def _signalled_before() -> None:
-        # granian has just installed its own handlers: a signal that came before them must not be lost.
-        if stop.is_set():
-            server.signal_handler_interrupt()  # type: ignore[no-untyped-call]  # granian has no types here
+    def leave() -> None:
+        server.should_exit = True
 
+    loop.add_reader(stop.fileno(), leave)
     log.info("listening host=%s port=%d", settings.listen_host, settings.api_port)
-    try:
-        server.serve(target_loader=lambda: app, wrap_loader=False)
-    except SystemExit as end:
-        log.error("the HTTP server ended by itself")
-        return int(end.code or 1)
+    await server.serve([listener])
     return 0

@@ -6,16 +6,16 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.common.metrics import LATENCY_BUCKETS_S
+from services.common.metrics import LATENCY_BUCKETS_S, LoopCounter, LoopHistogram
 
-ACCEPTED: Final = Counter("bruce_api_accepted_total", "Events answered 201 for the first time.")
-DUPLICATES: Final = Counter("bruce_api_duplicates_total", "Events answered 201 again: same id, same content.")
+ACCEPTED: Final = LoopCounter("bruce_api_accepted_total", "Events answered 201 for the first time.")
+DUPLICATES: Final = LoopCounter("bruce_api_duplicates_total", "Events answered 201 again: same id, same content.")
 REFUSED: Final = Counter("bruce_api_refused_total", "Events not accepted, by HTTP status.", ["status"])
-REQUEST_SECONDS: Final = Histogram(
-    "bruce_api_request_seconds", "POST /events, from the view's start to its answer.", buckets=LATENCY_BUCKETS_S
+REQUEST_SECONDS: Final = LoopHistogram(
+    "bruce_api_request_seconds", "POST /events, from its head to its answer.", LATENCY_BUCKETS_S
 )
-BATCH_SECONDS: Final = Histogram(
-    "bruce_api_batch_seconds", "POST /events/batch, from the view's start to its answer.", buckets=LATENCY_BUCKETS_S
+BATCH_SECONDS: Final = LoopHistogram(
+    "bruce_api_batch_seconds", "POST /events/batch, from its head to its answer.", LATENCY_BUCKETS_S
 )
 BATCH_EVENTS: Final = Histogram(
     "bruce_api_batch_events", "Events in one request of POST /events/batch.", buckets=(1, 5, 20, 50, 100, 200, 350, 500)

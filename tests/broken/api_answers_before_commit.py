@@ -7,8 +7,8 @@ from services.ingestion_api.main import main
 from services.ingestion_api.store import Outcome
 
 
-def submit(self, event):
-    self._waiting.put(group_commit._Ticket(event, time.monotonic() + self._deadline_s))
+async def submit(self, event):
+    self._waiting.put([group_commit._Ticket([event], time.monotonic() + self._deadline_s, self._loop)])
     return Outcome.ACCEPTED
 
 

@@ -11,6 +11,8 @@ from services.common.postgres import Link
 from services.common.signing import Secrets
 from services.ingestion_api.app import make_app
 from services.ingestion_api.group_commit import GroupCommit
+from services.ingestion_api.pace import Pace
+from tests.asgi_client import LOOP, AsgiClient
 from tests.integration.fixtures_stores import SECRET, free_port, service, until
 
 SECRETS = Secrets.parse(SECRET)
@@ -32,7 +34,7 @@ def event(transaction_id=None, **changes):
 
 def make_store(conninfo, member, *, deadline_s, after_commit=lambda rows: None):
     link = Link(conninfo, "tests", deadline_s=deadline_s)
-    return GroupCommit(link, member, deadline_s=deadline_s, max_events=100, after_commit=after_commit)
+    return GroupCommit(link, member, deadline_s=deadline_s, max_events=100, after_commit=after_commit, pace=Pace(0))
 
 
 def counts(database):
@@ -94,7 +96,7 @@ def handed():
 def store(postgres_conninfo, database, handed):
     """A replica's writer in this process."""
     made = make_store(postgres_conninfo, "api-1", deadline_s=2.0, after_commit=handed.extend)
-    made.start()
+    made.start(LOOP)
     yield made
     made.stop(5)
 
@@ -102,4 +104,4 @@ def store(postgres_conninfo, database, handed):
 @pytest.fixture
 def client(store):
     """A client of a replica in this process."""
-    return make_app("api-1", SECRETS, store, lambda: True).test_client()
+    return AsgiClient(make_app("api-1", SECRETS, store, lambda: True))

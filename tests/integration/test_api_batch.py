@@ -8,6 +8,7 @@ import requests
 from services.common import crash
 from services.common.event import canonical_bytes
 from services.ingestion_api.app import make_app
+from tests.asgi_client import LOOP, AsgiClient
 from tests.integration.fixtures_api import SECRETS, counts, event, make_store, replica, send_batch
 from tests.integration.fixtures_stores import until
 
@@ -21,14 +22,14 @@ def post(client, documents, path="/events/batch"):
 
 
 def statuses(answer):
-    return [result["status"] for result in answer.json["results"]]
+    return [result["status"] for result in answer.json()["results"]]
 
 
 def test_each_event_of_a_batch_lies_in_both_tables_byte_for_byte_in_one_transaction(client, database, handed):
     sent = [event() for _ in range(500)]
     answer = post(client, sent)
     assert answer.status_code == 201
-    assert [one["transaction_id"] for one in answer.json["results"]] == [one["Transaction ID"] for one in sent]
+    assert [one["transaction_id"] for one in answer.json()["results"]] == [one["Transaction ID"] for one in sent]
     rows = dict(
         database.execute(
             "SELECT transaction_id::text, canonical FROM payments JOIN outbox_events USING (transaction_id)"
@@ -53,10 +54,10 @@ def test_each_event_has_the_outcome_that_it_has_alone(client, database):
     answer = post(client, batch)
     assert answer.status_code == 207
     assert statuses(answer) == [201, 201, 409, 400, 201, 409]
-    assert [result.get("duplicate") for result in answer.json["results"]] == [True, False, None, None, True, None]
-    assert list(answer.json["results"][3]["fields"]) == ["Amount (INR)"]
+    assert [result.get("duplicate") for result in answer.json()["results"]] == [True, False, None, None, True, None]
+    assert list(answer.json()["results"][3]["fields"]) == ["Amount (INR)"]
     assert counts(database) == (2, 2)
-    assert post(client, third, "/events").json["duplicate"] is False
+    assert post(client, third, "/events").json()["duplicate"] is False
 
 
 def test_a_batch_sent_again_writes_nothing_and_is_acknowledged_again(client, database, handed):
@@ -64,7 +65,7 @@ def test_a_batch_sent_again_writes_nothing_and_is_acknowledged_again(client, dat
     assert post(client, batch).status_code == 201
     again = post(client, batch)
     assert again.status_code == 201
-    assert {result["duplicate"] for result in again.json["results"]} == {True}
+    assert {result["duplicate"] for result in again.json()["results"]} == {True}
     assert counts(database) == (50, 50)
     until(lambda: len(handed) == 50)
 
@@ -73,8 +74,8 @@ def test_overlapping_batches_from_two_replicas_accept_each_id_once_and_do_not_de
     postgres_conninfo, database, client
 ):
     other = make_store(postgres_conninfo, "api-2", deadline_s=5.0)
-    other.start()
-    clients = [client, make_app("api-2", SECRETS, other, lambda: True).test_client()]
+    other.start(LOOP)
+    clients = [client, AsgiClient(make_app("api-2", SECRETS, other, lambda: True))]
     documents = [event() for _ in range(120)]
     try:
         batches = [documents[start : start + 60][:: 1 if start % 2 else -1] for start in range(60)]
@@ -82,7 +83,7 @@ def test_overlapping_batches_from_two_replicas_accept_each_id_once_and_do_not_de
             found = list(pool.map(lambda one: post(clients[one[0] % 2], one[1]), enumerate(batches)))
     finally:
         other.stop(5)
-    results = [result for answer in found for result in answer.json["results"]]
+    results = [result for answer in found for result in answer.json()["results"]]
     assert {result["status"] for result in results} == {201}
     accepted = [result["transaction_id"] for result in results if not result["duplicate"]]
     assert sorted(accepted) == sorted(one["Transaction ID"] for one in documents[:119])
@@ -102,8 +103,8 @@ def test_an_event_that_postgres_alone_refuses_sinks_no_neighbour(client, databas
 def test_a_silent_postgres_is_a_503_for_the_batch_and_the_same_batch_heals_it(postgres_link, database):
     link, conninfo = postgres_link
     store = make_store(conninfo, "api-1", deadline_s=1.0)
-    client = make_app("api-1", SECRETS, store, lambda: False).test_client()
-    store.start()
+    client = AsgiClient(make_app("api-1", SECRETS, store, lambda: False))
+    store.start(LOOP)
     batch = [event() for _ in range(20)]
     try:
         link.silence()

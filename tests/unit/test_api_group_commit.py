@@ -1,3 +1,4 @@
+import asyncio
 import threading
 from datetime import datetime
 from decimal import Decimal
@@ -8,7 +9,9 @@ import pytest
 from services.common.event import Event
 from services.ingestion_api import group_commit
 from services.ingestion_api.group_commit import GroupCommit, StoreError, UnavailableError
+from services.ingestion_api.pace import Pace
 from services.ingestion_api.store import Accepted, Outcome, Settled, _judge
+from tests.asgi_client import LOOP, in_loop
 
 
 def event(transaction_id, canonical=b"{}"):
@@ -32,8 +35,10 @@ class Link:
         self.error = None
         self.gate = threading.Event()
         self.gate.set()
+        self.waited_for = threading.Event()
 
     def run(self, work, *, until_s, stop):
+        self.waited_for.set()
         self.gate.wait(10)
         if self.error is not None:
             raise self.error
@@ -56,9 +61,9 @@ def writer(monkeypatch):
 
     monkeypatch.setattr(group_commit, "commit_group", commit)
     link = Link()
-    made = GroupCommit(link, "api", deadline_s=5.0, max_events=100, after_commit=handed.extend)
+    made = GroupCommit(link, "api", deadline_s=5.0, max_events=100, after_commit=handed.extend, pace=Pace(0))
     made.link, made.groups, made.handed = link, groups, handed
-    made.start()
+    made.start(LOOP)
     yield made
     link.gate.set()
     made.stop(5)
@@ -69,7 +74,7 @@ def submit_all(writer, ids):
 
     def one(transaction_id):
         try:
-            answers[transaction_id] = writer.submit(event(transaction_id))
+            answers[transaction_id] = in_loop(writer.submit(event(transaction_id)))
         except (StoreError, UnavailableError) as error:
             answers[transaction_id] = type(error)
 
@@ -79,15 +84,29 @@ def submit_all(writer, ids):
     return threads, answers
 
 
-def gather(writer, ids):
-    """Holds the writer with one event until all of `ids` wait behind it."""
+def held(writer):
+    """Holds the writer with one event; whoever comes now waits behind it."""
     writer.link.gate.clear()
     first, _ = submit_all(writer, ["first"])
-    while writer._waiting.qsize():
+    assert writer.link.waited_for.wait(10)
+    return first
+
+
+def requests_waiting(writer, count):
+    """Returns when `count` requests wait. The loop is asked: what it has gathered, it hands over with its turn."""
+
+    async def waiting():
+        return sum(not task.done() for task in asyncio.all_tasks() if task.get_name().startswith("Task")) - 1
+
+    while in_loop(waiting()) < count:
         pass
+
+
+def gather(writer, ids):
+    """Holds the writer with one event until all of `ids` wait behind it."""
+    first = held(writer)
     threads, answers = submit_all(writer, ids)
-    while writer._waiting.qsize() < len(ids):
-        pass
+    requests_waiting(writer, 1 + len(ids))
     writer.link.gate.set()
     for thread in first + threads:
         thread.join(10)
@@ -98,6 +117,7 @@ def test_requests_that_are_there_together_are_committed_together(writer):
     ids = [str(number) for number in range(10)]
     assert gather(writer, ids) == dict.fromkeys(ids, Outcome.ACCEPTED)
     assert sorted(map(len, writer.groups)) == [1, 10]
+    writer.stop(5)
     assert len(writer.handed) == 11
 
 
@@ -107,30 +127,28 @@ def test_one_poisonous_event_does_not_sink_its_neighbours(writer):
 
 
 def test_a_batch_is_committed_in_one_statement_with_whatever_else_waits(writer):
-    writer.link.gate.clear()
-    first, _ = submit_all(writer, ["first"])
-    while writer._waiting.qsize():
-        pass
+    first = held(writer)
     single, _ = submit_all(writer, ["single"])
-    while writer._waiting.qsize() < 1:
-        pass
+    requests_waiting(writer, 2)
     results = []
-    batch = threading.Thread(target=lambda: results.extend(writer.submit_all([event(str(n)) for n in range(250)])))
+    many = [event(str(n)) for n in range(250)]
+    batch = threading.Thread(target=lambda: results.extend(in_loop(writer.submit_all(many))))
     batch.start()
-    while writer._waiting.qsize() < 2:
-        pass
+    requests_waiting(writer, 3)
     writer.link.gate.set()
     for thread in [*first, *single, batch]:
         thread.join(10)
     assert results == [Outcome.ACCEPTED] * 250
     assert writer.groups == [["first"], ["single", *map(str, range(250))]]
+    writer.stop(5)
     assert len(writer.handed) == 252
 
 
 def test_a_poisonous_event_of_a_batch_sinks_no_other_of_it(writer):
     ids = [*map(str, range(300)), "poison", *map(str, range(300, 400))]
-    results = writer.submit_all([event(one) for one in ids])
+    results = in_loop(writer.submit_all([event(one) for one in ids]))
     assert [type(result) for result in results] == [Outcome] * 300 + [StoreError] + [Outcome] * 100
+    writer.stop(5)  # requests are answered first: what is handed over is known when the writer has ended
     assert sorted(one.transaction_id for one in writer.handed) == sorted(set(ids) - {"poison"})
     assert len(writer.groups) < 25, "halves, not one by one"
 
@@ -146,16 +164,17 @@ def test_with_postgres_away_between_the_parts_of_a_batch_the_rest_is_told_as_not
         return run(work, **how)
 
     writer.link.run = away_after_two
-    results = writer.submit_all([event(one) for one in ("a", "b", "poison", "c")])
+    results = in_loop(writer.submit_all([event(one) for one in ("a", "b", "poison", "c")]))
     assert results[:2] == [Outcome.ACCEPTED] * 2
     assert all(isinstance(result, UnavailableError) for result in results[2:])
+    writer.stop(5)
     assert [one.transaction_id for one in writer.handed] == ["a", "b"]
 
 
 def test_a_batch_of_which_nothing_is_known_is_told_so_as_a_whole(writer):
     writer.link.error = psycopg.OperationalError("away")
     with pytest.raises(UnavailableError):
-        writer.submit_all([event("a"), event("b")])
+        in_loop(writer.submit_all([event("a"), event("b")]))
     with pytest.raises(UnavailableError):
         writer.check()
 
@@ -170,14 +189,11 @@ def test_a_bug_in_one_group_does_not_end_the_writer(writer):
     writer.link.error = RuntimeError("bug")
     assert gather(writer, ["a"]) == {"a": StoreError}
     writer.link.error = None
-    assert writer.submit(event("b")) is Outcome.ACCEPTED
+    assert in_loop(writer.submit(event("b"))) is Outcome.ACCEPTED
 
 
 def test_a_request_that_gave_up_is_not_written_behind_its_back(writer):
-    writer.link.gate.clear()
-    first, _ = submit_all(writer, ["first"])
-    while writer._waiting.qsize():
-        pass
+    first = held(writer)
     writer._deadline_s = 0.05
     late, answers = submit_all(writer, ["late"])
     late[0].join(10)

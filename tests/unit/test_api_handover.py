@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from services.common.lanes import PROBE_INTERVAL_S, Lanes
+from services.common.lanes import PROBE_INTERVAL_S, TURN_S, Lanes
 from services.ingestion_api.handover import Handover
 from services.ingestion_api.store import Accepted
 
@@ -68,9 +68,11 @@ def rows(count, begin=0):
     return [Accepted(str(number), b"%d" % number, 5) for number in range(begin, begin + count)]
 
 
-def test_a_group_goes_to_one_partition_and_the_next_group_to_the_next(handover):
-    handover.send(rows(10))
-    handover.send(rows(10, 10))
+def test_a_burst_goes_to_one_partition_and_that_of_the_next_turn_to_the_next(handover, monkeypatch):
+    for turn, burst in ((6, rows(10)), (7, rows(10, 10))):
+        monkeypatch.setattr("services.ingestion_api.handover.time.monotonic", lambda now_s=turn * TURN_S: now_s)
+        handover.send(burst)
+    monkeypatch.undo()
     [producer] = handover.producers
     assert [one.partition for one in producer.taken] == [0] * 10 + [1] * 10
     assert [one.value for one in producer.taken] == [row.canonical for row in rows(20)]

@@ -1,4 +1,4 @@
-import io
+import asyncio
 import json
 import time
 
@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from services.common.event import COLUMNS, InvalidEventError, canonical_bytes, parse_body, validate
 from services.common.signing import Secrets
-from services.ingestion_api.intake import RefusedError, receive
+from services.ingestion_api.intake import receive
+from services.ingestion_api.refusal import RefusedError
+from services.ingestion_api.request import Request, read_request
 
 SECRETS = Secrets.parse("0123456789abcdef0123456789abcdef, fedcba9876543210fedcba9876543210")
 EVENT = {
@@ -23,23 +25,18 @@ EVENT = {
 }
 
 
-def environ(body, signature=None, content_type="application/json", length=None):
-    given = {"CONTENT_TYPE": content_type, "wsgi.input": io.BytesIO(body)}
-    if length is not None:
-        given["CONTENT_LENGTH"] = length
-    if signature is not None:
-        given["HTTP_X_HMAC_SIGNATURE"] = signature
-    return given
+def request(body, signature=None, content_type="application/json"):
+    return Request(body, content_type, signature)
 
 
 def refusal(*args, **kwargs):
     with pytest.raises(RefusedError) as caught:
-        receive(environ(*args, **kwargs), SECRETS)
+        receive(request(*args, **kwargs), SECRETS)
     return caught.value.status, json.loads(caught.value.body)
 
 
 def signed(body):
-    return environ(body, SECRETS.sign(body))
+    return request(body, SECRETS.sign(body))
 
 
 def test_a_body_signed_as_sent_is_accepted_and_kept_in_canonical_form():
@@ -50,13 +47,13 @@ def test_a_body_signed_as_sent_is_accepted_and_kept_in_canonical_form():
 
 def test_a_signature_over_the_canonical_form_covers_another_layout():
     body = json.dumps(EVENT, indent=2, ensure_ascii=False).encode()
-    event = receive(environ(body, SECRETS.sign(canonical_bytes(EVENT))), SECRETS)
+    event = receive(request(body, SECRETS.sign(canonical_bytes(EVENT))), SECRETS)
     assert event.canonical == canonical_bytes(EVENT)
 
 
 def test_every_listed_secret_verifies():
     body = canonical_bytes(EVENT)
-    assert receive(environ(body, Secrets((SECRETS.keys[1],)).sign(body)), SECRETS).status == "SUCCESS"
+    assert receive(request(body, Secrets((SECRETS.keys[1],)).sign(body)), SECRETS).status == "SUCCESS"
 
 
 @pytest.mark.parametrize("signature", [None, "", "0" * 64, "é" * 64, "0" * 63, "A" * 6400])
@@ -144,17 +141,44 @@ def test_another_content_type_is_answered_415(content_type):
 
 def test_json_with_a_charset_is_json():
     body = canonical_bytes(EVENT)
-    assert receive(environ(body, SECRETS.sign(body), "application/JSON; charset=utf-8"), SECRETS)
+    assert receive(request(body, SECRETS.sign(body), "application/JSON; charset=utf-8"), SECRETS)
 
 
-@pytest.mark.parametrize("length", [None, "70000", "1", "9" * 400])
-def test_more_than_64_kib_is_answered_413_whatever_was_announced(length):
-    assert refusal(b" " * 65537, length=length)[0] == 413
+def read(parts, **headers):
+    """The request that a server tells of in `parts`, None standing for a caller that hangs up."""
+    told = [{"type": "http.request", "body": part, "more_body": True} if part is not None else
+            {"type": "http.disconnect"} for part in parts]  # fmt: skip
+    told.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive_next():
+        return told.pop(0)
+
+    scope = {"headers": [(name.replace("_", "-").encode(), value) for name, value in headers.items()]}
+    return asyncio.run(read_request(scope, receive_next, 65536))
+
+
+@pytest.mark.parametrize("length", [b"", b"70000", b"1", b"9" * 400])
+@pytest.mark.parametrize("parts", [[b" " * 65537], [b" " * 65536, b" "], [b" " * 1024] * 65])
+def test_more_than_64_kib_is_answered_413_whatever_was_announced(length, parts):
+    with pytest.raises(RefusedError) as caught:
+        read(parts, content_length=length)
+    assert caught.value.status == 413
+
+
+def test_a_body_in_parts_is_read_whole_with_its_type_and_signature():
+    found = read([b"a", b"", b"bc"], content_type=b"application/json", x_hmac_signature=b"\xe4")
+    assert found == Request(b"abc", "application/json", "\xe4")
+
+
+def test_a_caller_that_hangs_up_within_its_body_is_refused_and_nothing_of_it_is_taken():
+    with pytest.raises(RefusedError) as caught:
+        read([b'{"a"', None])
+    assert caught.value.status == 400
 
 
 def test_a_body_of_exactly_64_kib_is_read():
     body = canonical_bytes(EVENT).ljust(65536)
-    assert receive(environ(body, SECRETS.sign(body)), SECRETS).status == "SUCCESS"
+    assert receive(request(body, SECRETS.sign(body)), SECRETS).status == "SUCCESS"
 
 
 @pytest.mark.parametrize("amount", [0.01, 1, 10**14, "12.50", "1e3", " 1"[1:], 1e-18])
@@ -206,7 +230,7 @@ def test_whatever_the_document_validating_ends_in_an_event_or_named_fields(docum
 def test_whatever_is_sent_an_answer_is_an_event_or_a_4xx(document, genuine):
     body = json.dumps(document).encode()
     try:
-        receive(environ(body, SECRETS.sign(body) if genuine else "0" * 64), SECRETS)
+        receive(request(body, SECRETS.sign(body) if genuine else "0" * 64), SECRETS)
     except RefusedError as refused:
         assert refused.status == (400 if genuine else 403)
         json.loads(refused.body)

@@ -37,9 +37,10 @@ class Postgres:
         await self.answers.wait()
         if self.faults:
             raise self.faults.pop(0)
-        if self.poison in values[0]:
+        ids = values[0].strip("{}").split(",")
+        if self.poison in ids:
             raise psycopg.errors.CheckViolation("refused")
-        self.statements.append(values[0])
+        self.statements.append(ids)
 
 
 @pytest.fixture
@@ -120,8 +121,8 @@ def test_one_row_per_transaction_shows_the_last_outcome_but_a_delivery_wins():
 
 def test_a_batch_is_passed_as_columns():
     values = parameters([outcome("a"), outcome("b")], "me")
-    assert values[0] == ["a", "b"]
-    assert values[-3:] == [[True, True], "me", "me"]
+    assert values[0] == "{a,b}"
+    assert values[-3:] == ["{True,True}", "me", "me"]
     assert len(values) == len(Outcome._fields) + 3
 
 

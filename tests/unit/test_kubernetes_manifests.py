@@ -16,6 +16,7 @@ from services.ingestion_api.settings import ApiSettings
 from services.merchant_server.settings import MerchantSettings
 from services.outbox_publisher.health import serve as serve_publisher
 from services.outbox_publisher.settings import PublisherSettings
+from tests.asgi_client import AsgiClient
 from tests.unit.manifests import FOLDER, OVERLAYS, WORKLOADS, Installation, documents
 from tests.unit.member_processes import free_port
 from tests.unit.merchant_app import merchant
@@ -130,7 +131,7 @@ async def answered(name, folder):
     """The paths of the real service that answer 200, of those that a probe could ask for."""
     if name == "ingestion-api":
         store = type("Store", (), {"check": lambda self: None})()
-        client = make_app("api", Secrets.parse(SECRET), store, lambda: False).test_client()
+        client = AsgiClient(make_app("api", Secrets.parse(SECRET), store, lambda: False))
         return {path for path in PATHS if client.get(path).status_code == 200}
     if name == "merchant-server":
         async with merchant(folder / "ledger.jsonl") as served:
