@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ def _say(sentence: str) -> None:
 @click.group()
 def main() -> None:
     """Measure Bruce, or any webhook system, with a publisher and a receiver of the bench's own."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack is taken down
 
 
 @main.command()
