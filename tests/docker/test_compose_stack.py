@@ -75,8 +75,24 @@ def test_several_dispatchers_and_publishers_share_the_work_under_names_of_their_
         names = {one["name"].partition(".")[0] for one in kafka["members"]}
         assert names == {"dispatcher", "dispatcher-2", "dispatcher-3"}
         assert sorted(number for one in kafka["members"] for number in one["partitions"]) == [0, 1, 2]
+        _a_further_replica_is_a_member_like_the_others(project)
     finally:
         project.compose("up", "--detach", "--wait")
+
+
+def _a_further_replica_is_a_member_like_the_others(project):
+    """Killed, seen to be dead, healed, seen to answer; asked for its log."""
+    assert "take over its work" in project.control("chaos", "kill", "dispatcher-2", "--preview").stdout
+    (killed,) = project.control_json("chaos", "kill", "dispatcher-2")
+    assert (killed["target"], killed["ok"], killed["facts"]["port_refused"]) == ("dispatcher-2", True, True)
+    members = {one["name"]: one for one in project.control_json("status")["members"]["value"]}
+    assert (members["dispatcher-2"]["state"], members["dispatcher"]["state"]) == ("stopped", "running")
+    (healed,) = project.control_json("heal", "dispatcher-2")
+    assert (healed["healed"], healed["facts"]["answers"]) == (True, True)
+    assert project.control("logs", "dispatcher-3", "--lines", "1").stdout.strip()
+    refused = project.control("chaos", "kill", "dispatcher-9", expect=None)
+    assert refused.returncode != 0
+    assert "no member dispatcher-9" in refused.stderr
 
 
 def test_down_with_volumes_leaves_nothing_of_the_project(project):

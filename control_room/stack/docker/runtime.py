@@ -102,7 +102,7 @@ class DockerRuntime:
             self._look = _NO_LOOK
         stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
         self.start(stopped)
-        self.thaw(MEMBERS)
+        self.thaw(name for name, found in self._all().items() if found)
         self._wait_until_ready(narrate)
 
     def _compose_environ(self) -> dict[str, str]:
@@ -225,7 +225,7 @@ class DockerRuntime:
 
     def restart(self, members: Iterable[str]) -> None:
         """A clean stop, then a start, one member after the other."""
-        for member in known(members):
+        for member in dict.fromkeys(members):
             self.stop([member])
             self.start([member])
 
@@ -255,18 +255,19 @@ class DockerRuntime:
 
     def log_paths(self, member: str) -> list[Path]:
         """The member's log, fetched into files."""
-        (name,) = known([member])
         client = self._engine()
         found = engine.containers(client, self.project)
+        (name,) = _known([member], found)
         paths = self._logs.paths(client, found[name]) if name in found else []
         self._logs.follow(client, lambda: engine.containers(client, self.project))
         return paths
 
     def endpoints(self) -> Endpoints:
         """Where everything answers."""
-        self._all()
+        there = self._all()
         variables = self._started_with()
-        return views.endpoints(self._ports(), variables, self._secret(variables, "POSTGRES_PASSWORD"))
+        ports = {name: port for name, port in self._ports().items() if name in there}
+        return views.endpoints(ports, variables, self._secret(variables, "POSTGRES_PASSWORD"))
 
     def crash_points(self) -> Path | None:
         """Where crash points are armed; None where there are none."""
@@ -354,7 +355,7 @@ class DockerRuntime:
         """Does it to each member's container, one after the other."""
         client = self._engine()
         there = engine.containers(client, self.project)
-        for member in known(members):
+        for member in _known(members, there):
             if member not in there:
                 raise NotRunningError(f"{member} has no container; start the stack with `bruce-control up`")
             try:
@@ -362,6 +363,13 @@ class DockerRuntime:
                     do(client, there[member])
             finally:
                 self._look = _NO_LOOK
+
+
+def _known(members: Iterable[str], there: Iterable[str]) -> list[str]:
+    """The names as a list, each once; replicas that `--scale` has added are members too. Raises StackError."""
+    names = list(dict.fromkeys(members))
+    known(name for name in names if name not in there)
+    return names
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from control_room.stack.runtime import (
     NotRunningError,
     StackError,
     State,
+    alike,
 )
 from services.common.kafka import GROUP_ID
 from services.common.settings import KafkaSettings
@@ -55,7 +56,7 @@ _METRICS: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispat
 
 def port_of(member: str, found: Mapping[str, Any]) -> int | None:
     """The port of this machine at which the container answers; None while it has none."""
-    inside = CONTAINER_PORTS.get(member)
+    inside = CONTAINER_PORTS.get(alike(member))
     bindings = (found["NetworkSettings"]["Ports"] or {}).get(f"{inside}/tcp") or []
     return int(bindings[0]["HostPort"]) if bindings else None
 
@@ -169,10 +170,11 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
     missing = [name for name in CONTAINER_PORTS if name not in ports]
     if missing:
         raise NotRunningError(f"{', '.join(missing)} never ran; start the stack with `bruce-control up`")
-    base = {name: f"http://{HOST}:{ports[name]}" for name in ("nginx", *_METRICS)}
+    further = [name for name in ports if alike(name) != name]
+    base = {name: f"http://{HOST}:{ports[name]}" for name in ("nginx", *_METRICS, *further)}
     return Endpoints(
         api_url=base["nginx"],
-        replica_urls={name: base[name] for name in API_REPLICAS},
+        replica_urls={name: url for name, url in base.items() if alike(name) in API_REPLICAS},
         merchant_url=base["merchant-server"],
         webhook_url=environ.get("WEBHOOK_URL", ""),
         kafka_bootstrap=_bootstrap(ports),
@@ -182,7 +184,7 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
         postgres_conninfo=postgres.conninfo(
             ports["postgres"], environ["POSTGRES_USER"], password, environ["POSTGRES_DB"]
         ),
-        metrics_urls={name: f"{base[name]}/metrics" for name in _METRICS},
+        metrics_urls={name: f"{base[name]}/metrics" for name in (*_METRICS, *further)},
         dispatcher_status_url=f"{base['dispatcher']}/status",
         ports=dict(ports),
     )
