@@ -12,6 +12,7 @@ from control_room.chaos.disk_full import DiskFull
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.hooked import fitted
+from control_room.chaos.isolate import Isolate
 from control_room.chaos.link_fault import LinkFault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
@@ -28,6 +29,7 @@ CATALOGUE: Final[Mapping[str, type[Fault]]] = {
         Restart,
         Freeze,
         Thaw,
+        Isolate,
         DiskFull,
         ClockStep,
         CrashPoint,

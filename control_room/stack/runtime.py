@@ -240,6 +240,20 @@ class WipesKafka(Protocol):
 
 
 @runtime_checkable
+class Isolates(Protocol):
+    """A runtime whose members have networks of their own; asked for with `isinstance`, as above."""
+
+    def isolate(self, member: str) -> None:
+        """Takes it off its network: nothing reaches it or leaves it, and nobody is told. Raises StackError."""
+
+    def rejoin(self, member: str) -> None:
+        """Puts it back; harmless where it is there already."""
+
+    def is_isolated(self, member: str) -> bool:
+        """Whether it is off its network now."""
+
+
+@runtime_checkable
 class FillsDisks(Protocol):
     """A runtime that can let one member's disk be full; asked for with `isinstance`, as above."""
 

@@ -85,7 +85,7 @@ def _a_further_replica_is_a_member_like_the_others(project):
     assert "take over its work" in project.control("chaos", "kill", "dispatcher-2", "--preview").stdout
     (killed,) = project.control_json("chaos", "kill", "dispatcher-2")
     assert (killed["target"], killed["ok"], killed["facts"]["port_refused"]) == ("dispatcher-2", True, True)
-    members = {one["name"]: one for one in project.control_json("status")["members"]["value"]}
+    members = {one["name"]: one for one in project.control_json("status", expect=3)["members"]["value"]}
     assert (members["dispatcher-2"]["state"], members["dispatcher"]["state"]) == ("stopped", "running")
     (healed,) = project.control_json("heal", "dispatcher-2")
     assert (healed["healed"], healed["facts"]["answers"]) == (True, True)

@@ -233,6 +233,7 @@ def test_every_fault_is_declared_with_words_and_targets():
         "restart",
         "freeze",
         "thaw",
+        "isolate",
         "crash-point",
         "wipe-kafka",
         "link",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import docker
 import requests
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 
-from control_room.stack.runtime import MEMBERS, NotRunningError, StackError
+from control_room.stack.runtime import MEMBERS, NotRunningError, StackError, alike
 
 _TIMEOUT_S: Final = 20
 _PROJECT: Final = "com.docker.compose.project"
@@ -86,7 +87,7 @@ def _explained(error: Exception) -> EngineError:
 
 
 def containers(client: docker.DockerClient, project: str) -> dict[str, Container]:
-    """The project's containers, running or not, by member name. Raises StackError."""
+    """The project's containers, running or not, by member name; the proxy of the links is one. Raises StackError."""
     try:
         listed = client.api.containers(all=True, filters={"label": [f"{_PROJECT}={project}"]})
     except (APIError, requests.RequestException) as error:
@@ -101,6 +102,16 @@ def containers(client: docker.DockerClient, project: str) -> dict[str, Container
     return found
 
 
+def members(client: docker.DockerClient, project: str) -> dict[str, Container]:
+    """Those of them that are members. Raises StackError."""
+    return members_among(containers(client, project))
+
+
+def members_among(found: Mapping[str, Container]) -> dict[str, Container]:
+    """Those of `found` that are members; replicas that `--scale` has added are."""
+    return {name: one for name, one in found.items() if alike(name) in MEMBERS}
+
+
 def member_of(service: str, number: int) -> str:
     """The member's name: as the services name themselves, see `services.common.identity`."""
     if f"{service}-{number}" in MEMBERS:
@@ -108,12 +119,35 @@ def member_of(service: str, number: int) -> str:
     return service if number == 1 else f"{service}-{number}"
 
 
+def network_of(found: Mapping[str, Any]) -> str:
+    """The network that a container of the project was made for."""
+    return str(found["HostConfig"]["NetworkMode"])
+
+
+def names_in_network(found: Mapping[str, Any]) -> list[str]:
+    """What the others call it there, besides the container's id."""
+    return [found["Config"]["Labels"][_SERVICE], found["Name"].lstrip("/")]
+
+
 def inspected(client: docker.DockerClient, container: Container) -> dict[str, Any] | None:
     """What the engine knows of it; None where it is gone. Raises StackError."""
     try:
         found: dict[str, Any] = client.api.inspect_container(container.id)
-    except docker.errors.NotFound:
+    except NotFound:
         return None
     except (APIError, requests.RequestException) as error:
         raise _explained(error) from error
     return found
+
+
+@contextlib.contextmanager
+def explained(member: str) -> Iterator[None]:
+    """Raises StackError with a sentence for what the engine refuses of `member`."""
+    try:
+        yield
+    except NotFound as error:
+        raise StackError(f"the container of {member} is gone; start the stack with `bruce-control up`") from error
+    except APIError as error:
+        raise StackError(f"{member}: the engine refuses: {error.explanation or error}") from error
+    except requests.RequestException as error:
+        raise StackError(f"{member}: the engine does not answer: {error}") from error

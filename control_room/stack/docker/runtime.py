@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import docker
-import requests
-from docker.errors import APIError, NotFound
 
-from control_room.stack.docker import compose, engine, ports, views
+from control_room.stack.docker import compose, engine, faults, kafka_wipe, link_proxy, ports, views
 from control_room.stack.docker.engine import Container
 from control_room.stack.docker.logs import LogFiles
 from control_room.stack.docker.usage import Usage
 from control_room.stack.links.client import Links
 from control_room.stack.local import record
 from control_room.stack.local.environment import given
+from control_room.stack.local.kafka import new_cluster_id
 from control_room.stack.local.layout import Layout, read_json, write_json
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.runtime import known
 from control_room.stack.local.supervision import last_lines
 from control_room.stack.runtime import (
+    BROKERS,
     MEMBERS,
     RECORDS,
     Endpoints,
+    FreshKafka,
     MemberStatus,
     Narrate,
     NotRunningError,
@@ -45,8 +45,6 @@ _STOP_GRACE_S: Final = 15
 _LOG_LINES: Final = 12
 _LOOK_HOLDS_S: Final = 0.3
 _NO_LOOK: Final = (float("-inf"), dict[str, dict[str, Any] | None]())
-_PAUSE_TRIES: Final = 10
-_PAUSE_AGAIN_S: Final = 0.1
 
 
 class DockerRuntime:
@@ -55,6 +53,7 @@ class DockerRuntime:
     Args:
         state_dir: the state folder: runs, secrets, fetched logs.
         environ: what the user set: settings of the services, ports, secrets, COMPOSE_PROJECT_NAME.
+        links: whether the members dial through links that can be faulted; a stack that is there must have them then.
         why: why this runtime was chosen.
     """
 
@@ -76,14 +75,15 @@ class DockerRuntime:
             raise StackError(f"{PROJECT} must be lower-case letters, digits, dashes and underscores ({self.project!r})")
         if member_commands:
             raise StackError("--replace is for the local runtime: build another image, or use --runtime local")
-        if links:
-            raise StackError("--links is for the local runtime for now: use --runtime local")
         self.layout = Layout(state_dir.absolute())
         self._kept_file = self.layout.state / RECORDS[self.name]
+        self._cluster_file = self.layout.state / "docker-kafka-cluster-id"
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
+        self._links = links
         self._logs = LogFiles(self.layout.state / "docker-logs")
         self._usage = Usage()
         self._look: tuple[float, dict[str, dict[str, Any] | None]] = _NO_LOOK
+        self._links_found: dict[str, Any] | None = None
         self._client: docker.DockerClient | None = None
         self._probes: Probes | None = None
 
@@ -97,24 +97,43 @@ class DockerRuntime:
         engine.require_compose()
         self._engine()
         self.layout.prepare()
-        if not all(self._all().values()):
-            compose.run(self.project, ["up", "--detach", "--build"], self._compose_environ(), narrate)
+        there = self._all()
+        links = self._links_found is not None or (self._links and not any(there.values()))
+        if self._links and not links:
+            raise StackError(
+                "the stack was started without --links; take it down first: `bruce-control down`, then "
+                "`bruce-control up --links`"
+            )
+        if not all(there.values()):
+            environ = self._compose_environ(links=links)
+            compose.run(self.project, ["up", "--detach", "--build"], environ, narrate, links=links)
             self._look = _NO_LOOK
+        self._start_links()
         stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
         self.start(stopped)
         self.thaw(name for name, found in self._all().items() if found)
         self._wait_until_ready(narrate)
 
-    def _compose_environ(self) -> dict[str, str]:
+    def _start_links(self) -> None:
+        """Before the members: who finds a door closed would count its server as dead."""
+        self._all()
+        if self._links_found is not None and not self._links_found["State"]["Running"]:
+            with engine.explained(link_proxy.SERVICE):
+                self._engine().api.start(self._links_found["Id"])
+            self._look = _NO_LOOK
+
+    def _compose_environ(self, *, links: bool) -> dict[str, str]:
         """What Compose fills its file in with: the user's settings, and secrets that are kept where none is given."""
         given(self._environ)  # a wrong value of CRASH_POINTS stops here
         running = self._variables("ingestion-api-1")
-        filled = {**self._environ, **({} if running else ports.chosen(self._environ))}
+        filled = {**self._environ, **({} if running else ports.chosen(self._environ, links=links))}
         if not filled.get("HMAC_SECRET_FILE"):
             filled["HMAC_SECRET"] = running.get("HMAC_SECRET") or record.hmac_secret(self.layout, self._environ)
         if not filled.get("POSTGRES_PASSWORD_FILE"):
             kept = running.get("POSTGRES_PASSWORD")
             filled["POSTGRES_PASSWORD"] = kept or record.postgres_password(self.layout, self._environ, has_data=True)
+        if self._cluster_file.exists():
+            filled["KAFKA_CLUSTER_ID"] = self._cluster_file.read_text(encoding="ascii").strip()
         if self._environ.get("CRASH_POINTS", "").strip() == "1":
             folder = self.layout.crash_dir
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,9 +173,11 @@ class DockerRuntime:
         self._engine()
         filled = {"HMAC_SECRET": "-", "POSTGRES_PASSWORD": "-", **self._environ}  # asked for by the file, not used
         words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
-        compose.run(self.project, words, filled, narrate)
+        compose.run(self.project, words, filled, narrate, links=True)
         self._look = _NO_LOOK
         self._kept_file.unlink(missing_ok=True)
+        if volumes:
+            self._cluster_file.unlink(missing_ok=True)
         self._kept = {}
         narrate("the stack is down" + (", its data is deleted" if volumes else ""))
 
@@ -178,50 +199,46 @@ class DockerRuntime:
     def kill(self, members: Iterable[str]) -> None:
         """`docker kill`: all processes of each container; no restart policy brings them back."""
 
-        def kill(client: docker.DockerClient, one: Container) -> None:
-            found = engine.inspected(client, one)
-            if found is not None and found["State"]["Running"]:
-                client.api.kill(one.id, signal="SIGKILL")
-
-        self._each(members, kill)
+        self._each(members, faults.kill)
 
     def crash(self, members: Iterable[str]) -> None:
         """`kill -9` inside the container: its restart policy brings it back."""
 
-        def crash(client: docker.DockerClient, one: Container) -> None:
-            # As the user of its processes: root in a container without CAP_KILL may end its own alone.
-            user = views.user_of(client, one.id)
-            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user=user)
-            with contextlib.suppress(APIError):  # the shell dies with the rest
-                client.api.exec_start(made["Id"])
-
-        self._each(members, crash)
+        self._each(members, faults.crash)
 
     def freeze(self, members: Iterable[str]) -> None:
-        """`docker pause`; again where the kernel did not get hold of every thread of a busy process in time."""
+        """`docker pause`."""
 
-        def freeze(client: docker.DockerClient, one: Container) -> None:
-            for left in reversed(range(_PAUSE_TRIES)):
-                try:
-                    client.api.pause(one.id)
-                except APIError as error:
-                    if not left or "unable to freeze" not in str(error):
-                        raise
-                    time.sleep(_PAUSE_AGAIN_S)  # the engine has thawed it: its threads run on before the next try
-                else:
-                    return
-
-        self._each(members, freeze)
+        self._each(members, faults.freeze)
 
     def thaw(self, members: Iterable[str]) -> None:
         """`docker unpause` of those that are paused."""
 
-        def thaw(client: docker.DockerClient, one: Container) -> None:
-            found = engine.inspected(client, one)
-            if found is not None and found["State"]["Paused"]:
-                client.api.unpause(one.id)
+        self._each(members, faults.thaw)
 
-        self._each(members, thaw)
+    def isolate(self, member: str) -> None:
+        """Takes it off its network."""
+        self._each([member], faults.isolate)
+
+    def rejoin(self, member: str) -> None:
+        """Puts it back."""
+        self._each([member], faults.rejoin)
+
+    def is_isolated(self, member: str) -> bool:
+        """Whether it is in no network."""
+        found = self._all().get(member)
+        return found is not None and faults.is_isolated(found)
+
+    def wipe_kafka(self) -> FreshKafka:
+        """Replaces every broker's container and volume by empty ones, for another cluster."""
+        cluster_id = new_cluster_id()
+        # On disk first: an `up` after an interruption makes what is missing for the same cluster.
+        self.layout.state.mkdir(parents=True, exist_ok=True)
+        self._cluster_file.write_text(f"{cluster_id}\n", encoding="ascii")
+        self.kill(BROKERS)
+        held: list[int] = []
+        self._each(BROKERS, lambda client, one: held.append(kafka_wipe.replace(client, one, cluster_id)))
+        return FreshKafka(cluster_id, sum(held))
 
     def restart(self, members: Iterable[str]) -> None:
         """A clean stop, then a start, one member after the other."""
@@ -256,10 +273,10 @@ class DockerRuntime:
     def log_paths(self, member: str) -> list[Path]:
         """The member's log, fetched into files."""
         client = self._engine()
-        found = engine.containers(client, self.project)
+        found = engine.members(client, self.project)
         (name,) = _known([member], found)
         paths = self._logs.paths(client, found[name]) if name in found else []
-        self._logs.follow(client, lambda: engine.containers(client, self.project))
+        self._logs.follow(client, lambda: engine.members(client, self.project))
         return paths
 
     def endpoints(self) -> Endpoints:
@@ -278,8 +295,9 @@ class DockerRuntime:
         return given({**self._started_with(), "CRASH_POINTS": ""})
 
     def links(self) -> Links | None:
-        """There are none."""
-        return None
+        """How links are faulted; None where there are none."""
+        self._all()
+        return link_proxy.of(self._links_found)
 
     def secret(self) -> str:
         """The HMAC_SECRET of the stack."""
@@ -318,7 +336,10 @@ class DockerRuntime:
         if time.monotonic() - looked_s < _LOOK_HOLDS_S:
             return found
         client = self._engine()
-        there = engine.containers(client, self.project)
+        every = engine.containers(client, self.project)
+        proxy = every.get(link_proxy.SERVICE)
+        self._links_found = engine.inspected(client, proxy) if proxy else None
+        there = engine.members_among(every)
         names = (*MEMBERS, *sorted(set(there) - set(MEMBERS)))
         found = {name: engine.inspected(client, there[name]) if name in there else None for name in names}
         seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
@@ -354,12 +375,12 @@ class DockerRuntime:
     def _each(self, members: Iterable[str], do: Callable[[docker.DockerClient, Container], None]) -> None:
         """Does it to each member's container, one after the other."""
         client = self._engine()
-        there = engine.containers(client, self.project)
+        there = engine.members(client, self.project)
         for member in _known(members, there):
             if member not in there:
                 raise NotRunningError(f"{member} has no container; start the stack with `bruce-control up`")
             try:
-                with _explained(member):
+                with engine.explained(member):
                     do(client, there[member])
             finally:
                 self._look = _NO_LOOK
@@ -370,15 +391,3 @@ def _known(members: Iterable[str], there: Iterable[str]) -> list[str]:
     names = list(dict.fromkeys(members))
     known(name for name in names if name not in there)
     return names
-
-
-@contextlib.contextmanager
-def _explained(member: str) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as error:
-        raise StackError(f"the container of {member} is gone; start the stack with `bruce-control up`") from error
-    except APIError as error:
-        raise StackError(f"{member}: the engine refuses: {error.explanation or error}") from error
-    except requests.RequestException as error:
-        raise StackError(f"{member}: the engine does not answer: {error}") from error

@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import docker
 import requests
 from docker.errors import APIError
 from pydantic import SecretStr
 
+from control_room.stack.docker import link_proxy
 from control_room.stack.local import postgres
 from control_room.stack.local.ports import HOST
 from control_room.stack.runtime import (
@@ -176,7 +178,7 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
         api_url=base["nginx"],
         replica_urls={name: url for name, url in base.items() if alike(name) in API_REPLICAS},
         merchant_url=base["merchant-server"],
-        webhook_url=environ.get("WEBHOOK_URL", ""),
+        webhook_url=_seen_from_here(environ.get("WEBHOOK_URL", ""), base["merchant-server"]),
         kafka_bootstrap=_bootstrap(ports),
         kafka_ports={name: ports[name] for name in BROKERS},
         kafka_topic=environ.get("KAFKA_TOPIC") or "payment-webhooks",
@@ -188,6 +190,13 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
         dispatcher_status_url=f"{base['dispatcher']}/status",
         ports=dict(ports),
     )
+
+
+def _seen_from_here(webhook_url: str, merchant_url: str) -> str:
+    """The stack's own merchant goes by its published port, whatever the dispatcher calls it."""
+    if not link_proxy.leads_to_merchant(webhook_url):
+        return webhook_url
+    return merchant_url + urlsplit(webhook_url).path
 
 
 def secret_in(environ: Mapping[str, str], variable: str, project: str) -> str:

@@ -1,0 +1,67 @@
+"""Kafka made anew on Docker: each broker's container and volume are replaced by empty ones, for another cluster.
+
+The id is a setting of the container, so a container of the same settings takes its place: with the same labels, which
+is what Compose goes by.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Mapping
+from typing import Any, Final
+
+import docker
+from docker.errors import NotFound
+
+from control_room.stack.docker import engine
+from control_room.stack.docker.engine import Container
+from control_room.stack.runtime import StackError
+
+_DATA: Final = "/var/lib/kafka/data"
+_CLUSTER_ID: Final = "CLUSTER_ID"
+_PARTITION: Final = re.compile(r"data/.+-\d+")
+
+
+def replace(client: docker.DockerClient, broker: Container, cluster_id: str) -> int:
+    """Deletes the broker's container and its data, and makes both anew, not started.
+
+    Returns:
+        How many copies of partitions the new one holds: 0, or the data was not deleted.
+
+    Raises:
+        StackError: its data lies in no volume of the project.
+        APIError, RequestException: the engine refuses.
+    """
+    found = engine.inspected(client, broker)
+    volumes = [
+        each["Name"] for each in (found or {}).get("Mounts", ()) if each["Destination"] == _DATA and "Name" in each
+    ]
+    if found is None or not volumes:
+        raise StackError(f"{broker.member} keeps its data in no volume, so nothing of it can be made anew")
+    client.api.remove_container(broker.id, force=True)
+    labels = client.api.inspect_volume(volumes[0])["Labels"]
+    client.api.remove_volume(volumes[0])
+    client.api.create_volume(volumes[0], labels=labels)
+    api: Any = client.api  # its stubs have no types for the next call
+    made = api.create_container_from_config(_like(found, cluster_id), found["Name"].lstrip("/"))
+    return _partitions_in(client, made["Id"])
+
+
+def _like(found: Mapping[str, Any], cluster_id: str) -> dict[str, Any]:
+    """The settings of a container as the engine told them, for another one."""
+    config = {key: value for key, value in found["Config"].items() if key != "Hostname"}  # that is the container's id
+    config["Env"] = [entry for entry in config["Env"] if not entry.startswith(f"{_CLUSTER_ID}=")]
+    config["Env"].append(f"{_CLUSTER_ID}={cluster_id}")
+    ends = {engine.network_of(found): {"Aliases": engine.names_in_network(found)}}
+    return {**config, "HostConfig": found["HostConfig"], "NetworkingConfig": {"EndpointsConfig": ends}}
+
+
+def _partitions_in(client: docker.DockerClient, container_id: str) -> int:
+    try:
+        parts, _ = client.api.get_archive(container_id, _DATA)
+    except NotFound:
+        return 0
+    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as archive:
+        return sum(entry.isdir() and _PARTITION.fullmatch(entry.name) is not None for entry in archive)
