@@ -13,8 +13,8 @@ from control_room.stack.runtime import MEMBERS
 from tests.docker.conftest import ROOT, SECRET
 from tests.e2e.conftest import wait_for
 
-SCENARIOS = ("kill-each-in-turn", "freeze-leader", "merchant-outage", "two-brokers", "full-process-death")
-"""Those that name nothing but what every runtime has: members, and the merchant's behaviour."""
+SCENARIOS = ("kill-each-in-turn", "freeze-leader", "merchant-outage", "two-brokers", "full-process-death", "wipe-kafka")
+"""The last makes containers and volumes anew; the others name nothing but members and the merchant's behaviour."""
 
 
 def test_eleven_members_are_healthy(project):
@@ -62,6 +62,25 @@ def test_the_scenario_ends_proven_as_on_local(project, name):
     assert result["measures"]["unexplained"] == 0, result["duplicates"]
 
 
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        (("isolate", "dispatcher"), {"networks": 0, "process_lives": True, "no_answer": True}),
+        (("isolate", "kafka-2"), {"networks": 0, "process_lives": True, "no_answer": True}),
+        (("disk-full", "kafka-3"), {"limit_bytes": 0}),
+        (("disk-full", "postgres"), {"limit_bytes": 0}),
+    ],
+)
+def test_a_fault_that_only_containers_make_possible_is_seen_and_healed(project, words, seen):
+    project.control("up")
+    (applied,) = project.control_json("chaos", *words)
+    assert applied["ok"], applied
+    assert applied["facts"] | seen == applied["facts"]
+    (healed,) = project.control_json("heal")
+    assert healed["healed"], healed
+    project.control("up")
+
+
 def test_several_dispatchers_and_publishers_share_the_work_under_names_of_their_own(project):
     project.compose("up", "--detach", "--wait", "--scale", "dispatcher=3", "--scale", "outbox-publisher=2")
     try:
@@ -104,4 +123,12 @@ def test_the_demo_starts_the_stack_breaks_it_and_ends_green_with_nothing_left(pr
     summary = project.control_json("demo", timeout_s=560)
     assert summary["verdict"] == "proven", summary
     assert summary["killed"] == 2
+    assert project.left()["containers"] == []
+
+
+def test_links_are_cut_slowed_and_reset_on_a_stack_that_was_started_with_them(project):
+    done = project.control("scenario", "run", "cut-nginx-api", "--json", expect=None, timeout_s=560)
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, json.dumps(result, indent=1)
+    assert result["measures"]["lost"] == 0
     assert project.left()["containers"] == []

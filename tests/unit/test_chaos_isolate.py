@@ -5,9 +5,8 @@ import pytest
 from control_room.chaos import isolate
 from control_room.chaos.errors import FaultError, UnavailableError
 from control_room.chaos.injection import apply_fault, heal_all
-from control_room.chaos.observe import answers
+from control_room.chaos.observe import Evidence, answers, wait_for
 from control_room.chaos.open_faults import open_faults
-from tests.integration.fixtures_stores import until
 from tests.unit.member_processes import ProcessRuntime
 
 
@@ -59,7 +58,8 @@ def test_an_isolated_member_lives_and_is_silent_and_answers_when_healed(runtime,
 
 def test_a_member_that_still_answers_was_not_seen_to_be_isolated(runtime, journal):
     runtime.leaks = True
-    until(lambda: answers(("127.0.0.1", runtime.ports["kafka-2"]), "kafka-2"), 10, "the member's first answer")
+    address = "127.0.0.1", runtime.ports["kafka-2"]
+    assert wait_for(lambda: Evidence(answers(address, "kafka-2")), 10).ok
     assert not apply_fault(runtime, "isolate", "kafka-2", [journal]).evidence.ok
 
 

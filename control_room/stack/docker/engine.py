@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import docker
@@ -30,6 +30,9 @@ class Container:
     id: str
     member: str
     """Its service, with its number where there are several: `ingestion-api-2`, `dispatcher`, `dispatcher-2`."""
+    project: str = ""
+    seen: str = field(default="", compare=False)
+    """What the engine's list says of it. While that stays, what it knows of the container has not changed."""
 
 
 class EngineError(NotRunningError):
@@ -98,8 +101,40 @@ def containers(client: docker.DockerClient, project: str) -> dict[str, Container
         if labels.get(_ONE_OFF) == "True":
             continue
         member = member_of(labels[_SERVICE], int(labels.get(_NUMBER, "1")))
-        found[member] = Container(one["Id"], member)
+        found[member] = Container(one["Id"], member, project, _told(one))
     return found
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    """State, health and age in words (`Up 5 seconds`), ports, networks."""
+    networks = sorted(one.get("NetworkSettings", {}).get("Networks") or {})
+    ports = sorted(f"{each.get('PublicPort')}:{each['PrivatePort']}" for each in one["Ports"])
+    return " ".join([one["State"], one["Status"], *ports, *networks])
+
+
+class Inspections:
+    """What the engine knows of containers, asked again only where its list says something else than before.
+
+    A container that came back says so by its age. Not asked again is one that comes back twice within a second, and
+    that shows a second later. Safe from several threads: at worst one asks twice.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def forget(self) -> None:
+        """Something was done to containers."""
+        self._known = {}
+
+    def of(self, client: docker.DockerClient, container: Container) -> dict[str, Any] | None:
+        """As `inspected`."""
+        known = self._known.get(container.id)
+        if known is not None and known[0] == container.seen:
+            return known[1]
+        found = inspected(client, container)
+        if found is not None:
+            self._known[container.id] = container.seen, found
+        return found
 
 
 def members(client: docker.DockerClient, project: str) -> dict[str, Container]:
@@ -117,6 +152,11 @@ def member_of(service: str, number: int) -> str:
     if f"{service}-{number}" in MEMBERS:
         return f"{service}-{number}"
     return service if number == 1 else f"{service}-{number}"
+
+
+def errand_of(member: Container) -> dict[str, str]:
+    """Labels of a container that does something to a member and is gone again: `down` takes it, if it is left."""
+    return {_PROJECT: member.project, _SERVICE: "errand", _ONE_OFF: "True"}
 
 
 def network_of(found: Mapping[str, Any]) -> str:

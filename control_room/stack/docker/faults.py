@@ -27,7 +27,7 @@ def kill(client: docker.DockerClient, one: Container) -> None:
 def crash(client: docker.DockerClient, one: Container) -> None:
     """`kill -9` inside it: its restart policy brings it back."""
     # As the user of its processes: root in a container without CAP_KILL may end its own alone.
-    user = views.user_of(client, one.id)
+    user, _ = views.owner_of(client, one.id)
     made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user=user)
     with contextlib.suppress(APIError):  # the shell dies with the rest
         client.api.exec_start(made["Id"])

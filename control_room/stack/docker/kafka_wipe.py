@@ -17,11 +17,30 @@ from docker.errors import NotFound
 
 from control_room.stack.docker import engine
 from control_room.stack.docker.engine import Container
+from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import StackError
 
+_KEPT: Final = "docker-kafka-cluster-id"
 _DATA: Final = "/var/lib/kafka/data"
 _CLUSTER_ID: Final = "CLUSTER_ID"
 _PARTITION: Final = re.compile(r"data/.+-\d+")
+
+
+def keep(layout: Layout, cluster_id: str) -> None:
+    """Notes which cluster the volumes are of, for whoever makes the containers anew."""
+    layout.state.mkdir(parents=True, exist_ok=True)
+    (layout.state / _KEPT).write_text(f"{cluster_id}\n", encoding="ascii")
+
+
+def kept(layout: Layout) -> dict[str, str]:
+    """What Compose is to fill in for it; nothing where Kafka was never made anew."""
+    path = layout.state / _KEPT
+    return {"KAFKA_CLUSTER_ID": path.read_text(encoding="ascii").strip()} if path.exists() else {}
+
+
+def forget(layout: Layout) -> None:
+    """The volumes are gone."""
+    (layout.state / _KEPT).unlink(missing_ok=True)
 
 
 def replace(client: docker.DockerClient, broker: Container, cluster_id: str) -> int:

@@ -13,22 +13,20 @@ import docker
 
 from control_room.stack.docker import compose, engine, faults, kafka_wipe, link_proxy, ports, views
 from control_room.stack.docker.engine import Container
+from control_room.stack.docker.further import FurtherFaults
 from control_room.stack.docker.logs import LogFiles
 from control_room.stack.docker.usage import Usage
 from control_room.stack.links.client import Links
 from control_room.stack.local import record
 from control_room.stack.local.environment import given
-from control_room.stack.local.kafka import new_cluster_id
 from control_room.stack.local.layout import Layout, read_json, write_json
 from control_room.stack.local.readiness import Probes
 from control_room.stack.local.runtime import known
 from control_room.stack.local.supervision import last_lines
 from control_room.stack.runtime import (
-    BROKERS,
     MEMBERS,
     RECORDS,
     Endpoints,
-    FreshKafka,
     MemberStatus,
     Narrate,
     NotRunningError,
@@ -47,7 +45,7 @@ _LOOK_HOLDS_S: Final = 0.3
 _NO_LOOK: Final = (float("-inf"), dict[str, dict[str, Any] | None]())
 
 
-class DockerRuntime:
+class DockerRuntime(FurtherFaults):
     """One Compose project and what the control room keeps of it under `state_dir`.
 
     Args:
@@ -77,11 +75,11 @@ class DockerRuntime:
             raise StackError("--replace is for the local runtime: build another image, or use --runtime local")
         self.layout = Layout(state_dir.absolute())
         self._kept_file = self.layout.state / RECORDS[self.name]
-        self._cluster_file = self.layout.state / "docker-kafka-cluster-id"
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
         self._links = links
         self._logs = LogFiles(self.layout.state / "docker-logs")
         self._usage = Usage()
+        self._inspections = engine.Inspections()
         self._look: tuple[float, dict[str, dict[str, Any] | None]] = _NO_LOOK
         self._links_found: dict[str, Any] | None = None
         self._client: docker.DockerClient | None = None
@@ -107,7 +105,7 @@ class DockerRuntime:
         if not all(there.values()):
             environ = self._compose_environ(links=links)
             compose.run(self.project, ["up", "--detach", "--build"], environ, narrate, links=links)
-            self._look = _NO_LOOK
+            self._look_again()
         self._start_links()
         stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
         self.start(stopped)
@@ -120,7 +118,7 @@ class DockerRuntime:
         if self._links_found is not None and not self._links_found["State"]["Running"]:
             with engine.explained(link_proxy.SERVICE):
                 self._engine().api.start(self._links_found["Id"])
-            self._look = _NO_LOOK
+            self._look_again()
 
     def _compose_environ(self, *, links: bool) -> dict[str, str]:
         """What Compose fills its file in with: the user's settings, and secrets that are kept where none is given."""
@@ -132,8 +130,7 @@ class DockerRuntime:
         if not filled.get("POSTGRES_PASSWORD_FILE"):
             kept = running.get("POSTGRES_PASSWORD")
             filled["POSTGRES_PASSWORD"] = kept or record.postgres_password(self.layout, self._environ, has_data=True)
-        if self._cluster_file.exists():
-            filled["KAFKA_CLUSTER_ID"] = self._cluster_file.read_text(encoding="ascii").strip()
+        filled |= kafka_wipe.kept(self.layout)
         if self._environ.get("CRASH_POINTS", "").strip() == "1":
             folder = self.layout.crash_dir
             folder.mkdir(parents=True, exist_ok=True)
@@ -174,10 +171,10 @@ class DockerRuntime:
         filled = {"HMAC_SECRET": "-", "POSTGRES_PASSWORD": "-", **self._environ}  # asked for by the file, not used
         words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
         compose.run(self.project, words, filled, narrate, links=True)
-        self._look = _NO_LOOK
+        self._look_again()
         self._kept_file.unlink(missing_ok=True)
         if volumes:
-            self._cluster_file.unlink(missing_ok=True)
+            kafka_wipe.forget(self.layout)
         self._kept = {}
         narrate("the stack is down" + (", its data is deleted" if volumes else ""))
 
@@ -189,6 +186,7 @@ class DockerRuntime:
             if found is not None and not found["State"]["Running"]:
                 self._keep(restarts={**self._restarts(), one.member: self._restarts_of(one.member, found)})
                 client.api.start(one.id)
+                self._started(client, one)
 
         self._each(members, start)
 
@@ -215,30 +213,6 @@ class DockerRuntime:
         """`docker unpause` of those that are paused."""
 
         self._each(members, faults.thaw)
-
-    def isolate(self, member: str) -> None:
-        """Takes it off its network."""
-        self._each([member], faults.isolate)
-
-    def rejoin(self, member: str) -> None:
-        """Puts it back."""
-        self._each([member], faults.rejoin)
-
-    def is_isolated(self, member: str) -> bool:
-        """Whether it is in no network."""
-        found = self._all().get(member)
-        return found is not None and faults.is_isolated(found)
-
-    def wipe_kafka(self) -> FreshKafka:
-        """Replaces every broker's container and volume by empty ones, for another cluster."""
-        cluster_id = new_cluster_id()
-        # On disk first: an `up` after an interruption makes what is missing for the same cluster.
-        self.layout.state.mkdir(parents=True, exist_ok=True)
-        self._cluster_file.write_text(f"{cluster_id}\n", encoding="ascii")
-        self.kill(BROKERS)
-        held: list[int] = []
-        self._each(BROKERS, lambda client, one: held.append(kafka_wipe.replace(client, one, cluster_id)))
-        return FreshKafka(cluster_id, sum(held))
 
     def restart(self, members: Iterable[str]) -> None:
         """A clean stop, then a start, one member after the other."""
@@ -338,15 +312,20 @@ class DockerRuntime:
         client = self._engine()
         every = engine.containers(client, self.project)
         proxy = every.get(link_proxy.SERVICE)
-        self._links_found = engine.inspected(client, proxy) if proxy else None
+        self._links_found = self._inspections.of(client, proxy) if proxy else None
         there = engine.members_among(every)
         names = (*MEMBERS, *sorted(set(there) - set(MEMBERS)))
-        found = {name: engine.inspected(client, there[name]) if name in there else None for name in names}
+        found = {name: self._inspections.of(client, there[name]) if name in there else None for name in names}
         seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
         if seen and (fresh := {**self._ports(), **seen}) != self._ports():
             self._keep(ports=fresh)
         self._look = (time.monotonic(), found)
         return found
+
+    def _look_again(self) -> None:
+        """Something was done."""
+        self._look = _NO_LOOK
+        self._inspections.forget()
 
     def _keep(self, **facts: dict[str, int]) -> None:
         self._kept = {**self._kept, **facts}
@@ -383,7 +362,7 @@ class DockerRuntime:
                 with engine.explained(member):
                     do(client, there[member])
             finally:
-                self._look = _NO_LOOK
+                self._look_again()
 
 
 def _known(members: Iterable[str], there: Iterable[str]) -> list[str]:

@@ -70,7 +70,15 @@ def variables(found: Mapping[str, Any]) -> dict[str, str]:
 
 def state_of(found: Mapping[str, Any] | None) -> State:
     """The member's state; a container that is not there is a stopped member."""
-    return State.STOPPED if found is None else _STATES.get(found["State"]["Status"], State.STOPPED)
+    if found is None:
+        return State.STOPPED
+    state = _STATES.get(found["State"]["Status"], State.STOPPED)
+    return State.CRASHED if state is State.STOPPED and is_left_down(found) else state
+
+
+def is_left_down(found: Mapping[str, Any]) -> bool:
+    """Whether nothing brings it back when it ends, as long as its disk is full: see `full_disk`."""
+    return found["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
 
 
 def member_status(
@@ -93,6 +101,8 @@ def member_status(
     """
     state = state_of(found)
     reason = _WHY.get(state, "") if answer is None else answer
+    if state is State.CRASHED and is_left_down(found):
+        reason = "ended by itself; its disk is full"
     alive = state in (State.RUNNING, State.FROZEN)
     cpu_s, memory_bytes = usage
     return MemberStatus(
@@ -117,14 +127,15 @@ def unhealthy(found: Mapping[str, Any]) -> str | None:
     return "" if word == "healthy" else str(word)
 
 
-def user_of(client: docker.DockerClient, container_id: str) -> str:
-    """The number of the user that runs the container's processes: of those that are not root where there are any.
+def owner_of(client: docker.DockerClient, container_id: str) -> tuple[str, str]:
+    """The numbers of the user and the group that run the container's processes: not root's where there are others.
 
     Raises:
         APIError, RequestException: it does not run.
     """
-    seen = client.api.top(container_id, ps_args="-eo pid,uid")
-    return max((row[1] for row in seen["Processes"]), key=int)
+    seen = client.api.top(container_id, ps_args="-eo pid,uid,gid")
+    user, group = max(((row[1], row[2]) for row in seen["Processes"]), key=lambda owner: int(owner[0]))
+    return user, group
 
 
 def last_exit(client: docker.DockerClient, found: Mapping[str, Any]) -> int | None:
