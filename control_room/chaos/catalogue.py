@@ -16,6 +16,7 @@ from control_room.chaos.isolate import Isolate
 from control_room.chaos.link_fault import LinkFault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.restart_engine import RestartEngine
 from control_room.chaos.wipe_kafka import WipeKafka
 from control_room.stack.runtime import NotRunningError, Runtime
 
@@ -34,6 +35,7 @@ CATALOGUE: Final[Mapping[str, type[Fault]]] = {
         ClockStep,
         CrashPoint,
         WipeKafka,
+        RestartEngine,
         LinkFault,
         MerchantBehaviour,
     )

@@ -254,6 +254,17 @@ class Isolates(Protocol):
 
 
 @runtime_checkable
+class RestartsEngine(Protocol):
+    """A runtime with an engine below its members; asked for with `isinstance`, as above."""
+
+    def engine_restart_unavailable(self) -> str | None:
+        """Why it may not be restarted, in a sentence; None where it may."""
+
+    def restart_engine(self) -> None:
+        """Restarts it, under the members; returns when it answers again. Raises StackError."""
+
+
+@runtime_checkable
 class FillsDisks(Protocol):
     """A runtime that can let one member's disk be full; asked for with `isinstance`, as above."""
 

@@ -4,11 +4,13 @@ import csv
 import hashlib
 import hmac
 import json
+import os
 import uuid
 
 import pytest
 import requests
 
+from control_room.stack.docker.further import ENGINE_RESTART
 from control_room.stack.runtime import MEMBERS
 from tests.docker.conftest import ROOT, SECRET
 from tests.e2e.conftest import wait_for
@@ -112,6 +114,23 @@ def _a_further_replica_is_a_member_like_the_others(project):
     refused = project.control("chaos", "kill", "dispatcher-9", expect=None)
     assert refused.returncode != 0
     assert "no member dispatcher-9" in refused.stderr
+
+
+@pytest.mark.skipif(not os.environ.get(ENGINE_RESTART), reason=f"{ENGINE_RESTART} names no command to restart it with")
+def test_what_was_accepted_survives_a_restart_of_the_engine_under_load(project):
+    project.control("up")
+    runs = project.bruce.state / "runs"
+    before = set(runs.iterdir()) if runs.exists() else set()
+    replay = project.bruce.start("--runtime", "docker", "replay", "--max", "600", "--rate", "20", "--ids", "fresh")
+    (run,) = wait_for(lambda: runs.exists() and set(runs.iterdir()) - before, 30, "the run's folder")
+    log = run / "operations.jsonl"
+    wait_for(lambda: log.exists() and log.read_bytes().count(b'"invoke"') > 100, 60, "payments under way")
+    (restarted,) = project.control_json("chaos", "restart-engine", timeout_s=400)
+    assert restarted["ok"], restarted
+    assert len(restarted["facts"]["not_restarted"]) == 0
+    replay.communicate(timeout=300)
+    verdict = json.loads(project.control("verify", str(run), "--json", timeout_s=300).stdout)
+    assert verdict["verdict"] == "proven", verdict
 
 
 def test_down_with_volumes_leaves_nothing_of_the_project(project):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +18,8 @@ from docker.errors import APIError, DockerException, NotFound
 from control_room.stack.runtime import MEMBERS, NotRunningError, StackError, alike
 
 _TIMEOUT_S: Final = 20
+_RESTART_S: Final = 120
+_LOOK_EVERY_S: Final = 0.5
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
 _NUMBER: Final = "com.docker.compose.container-number"
@@ -74,6 +78,27 @@ def require_compose() -> None:
             f"`docker compose` does not answer: install the Compose plugin (docker-compose-plugin, or docker-compose "
             f"of your distribution), {_LOCAL}"
         )
+
+
+def restart(client: docker.DockerClient, command: str) -> None:
+    """Runs the command that restarts the engine, and waits until it answers. Raises StackError."""
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=_RESTART_S, check=False)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise StackError(f"`{command}` does not restart the engine: {error}") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise StackError(f"`{command}` ended with {done.returncode}: {' '.join(said)}")
+    until_s = time.monotonic() + _RESTART_S
+    while True:
+        try:
+            client.ping()
+        except (DockerException, requests.RequestException) as error:
+            if time.monotonic() > until_s:
+                raise _explained(error) from error
+            time.sleep(_LOOK_EVERY_S)  # it does not tell when it is ready
+        else:
+            return
 
 
 def _explained(error: Exception) -> EngineError:

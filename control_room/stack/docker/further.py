@@ -1,29 +1,39 @@
-"""What the docker runtime can do to members beyond what every one can: `WipesKafka`, `FillsDisks`, `Isolates`."""
+"""What the docker runtime can do to members beyond what every one can: `WipesKafka` and its like."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import docker
 
-from control_room.stack.docker import faults, full_disk, kafka_wipe
+from control_room.stack.docker import engine, faults, full_disk, kafka_wipe
 from control_room.stack.docker.engine import Container
 from control_room.stack.local.kafka import new_cluster_id
 from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import BROKERS, FreshKafka, NotRunningError
+
+ENGINE_RESTART: Final = "BRUCE_ENGINE_RESTART"
+"""A command that restarts the engine: a user's word that it may be."""
 
 
 class FurtherFaults(ABC):
     """A part of `DockerRuntime`, which has what is abstract here."""
 
     layout: Layout
+    _environ: dict[str, str]
     _kept: dict[str, Any]
 
     @abstractmethod
     def kill(self, members: Iterable[str]) -> None:
         """See `Runtime`."""
+
+    @abstractmethod
+    def _engine(self) -> docker.DockerClient: ...
+
+    @abstractmethod
+    def _look_again(self) -> None: ...
 
     @abstractmethod
     def _each(self, members: Iterable[str], do: Callable[[docker.DockerClient, Container], None]) -> None: ...
@@ -56,6 +66,20 @@ class FurtherFaults(ABC):
         held: list[int] = []
         self._each(BROKERS, lambda client, one: held.append(kafka_wipe.replace(client, one, cluster_id)))
         return FreshKafka(cluster_id, sum(held))
+
+    def engine_restart_unavailable(self) -> str | None:
+        """Nobody but the user knows whether others use the engine, and how it is restarted here."""
+        if self._environ.get(ENGINE_RESTART, "").strip():
+            return None
+        return (
+            f"others may use this engine; where it is yours alone, name what restarts it in {ENGINE_RESTART} "
+            "(such as `sudo systemctl restart docker`)"
+        )
+
+    def restart_engine(self) -> None:
+        """Runs the user's command, and waits for the engine's answer."""
+        engine.restart(self._engine(), self._environ.get(ENGINE_RESTART, ""))
+        self._look_again()
 
     def disk_full_unavailable(self) -> str | None:
         """It is always there: what sets the limit is Linux, wherever the engine is."""

@@ -233,7 +233,7 @@ class DockerRuntime(FurtherFaults):
         if self._has_all_ports():
             answers |= self._probes_now().ask(asked)
         answers |= {name: views.unhealthy(one) for name, one in found.items() if one and name not in MEMBERS}
-        alive = {one["Id"] for one in found.values() if one and one["State"]["Running"]}
+        alive = {one["Id"]: int(one["State"]["Pid"]) for one in found.values() if one and one["State"]["Running"]}
         usage = self._usage.of(client, alive)
         return [
             views.member_status(
