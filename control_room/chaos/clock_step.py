@@ -59,10 +59,7 @@ class ClockStep(MemberFault):
     def unavailable(cls, runtime: Runtime) -> str | None:
         """Not every runtime can, and it takes libfaketime."""
         if not isinstance(runtime, StepsClocks):
-            return (
-                f"the runtime {runtime.name} cannot give one member another clock: containers share the machine's, and "
-                "libfaketime would have to be in each image, built for its C library"
-            )
+            return f"the runtime {runtime.name} cannot give one member another clock"
         return runtime.clock_step_unavailable()
 
     def prepare(self, runtime: Runtime) -> None:

@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
-from control_room.stack.docker import engine, kafka_wipe, link_proxy, views
+from control_room.stack.docker import clocks, engine, kafka_wipe, link_proxy, remake, views
 from control_room.stack.docker.engine import Container
 from control_room.stack.links.names import DOORS
+from control_room.stack.local import clocks as local_clocks
 from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import State
 
@@ -62,11 +63,25 @@ def test_a_stack_without_the_proxy_or_whose_proxy_is_down_has_no_links():
 def test_the_broker_that_takes_anothers_place_differs_in_its_cluster_alone():
     config = {"Hostname": "0123abc", "Image": "apache/kafka", "Env": ["A=1", "CLUSTER_ID=old"], "Labels": LABELS}
     host = {"NetworkMode": "shop_bruce", "Memory": 640}
-    made = kafka_wipe._like({"Name": "/shop-kafka-2-1", "Config": config, "HostConfig": host}, "new")
+    made = remake.like({"Name": "/shop-kafka-2-1", "Config": config, "HostConfig": host}, env={"CLUSTER_ID": "new"})
     assert made["Env"] == ["A=1", "CLUSTER_ID=new"]
-    assert (made["Labels"], made["HostConfig"], "Hostname" in made) == (LABELS, host, False)
+    assert (made["Labels"], made["HostConfig"], "Hostname" in made) == (LABELS, {**host, "Binds": []}, False)
     ends = made["NetworkingConfig"]["EndpointsConfig"]
     assert ends == {"shop_bruce": {"Aliases": ["kafka-2", "shop-kafka-2-1"]}}
+
+
+def test_a_member_that_had_a_clock_of_its_own_is_made_anew_as_it_was():
+    host = {"NetworkMode": "shop_bruce", "Binds": ["/secret:/run/secrets/x:ro"]}
+    config = {"Image": "bruce-services", "Env": ["A=1"], "Labels": LABELS}
+    before = {"Name": "/shop-kafka-2-1", "Config": config, "HostConfig": host}
+    env = local_clocks.variables("/run/bruce/clock/lib.so", "/run/bruce/clock/kafka-2.offset")
+    under = remake.like(before, env=env, binds=["/state/clocks:/run/bruce/clock:ro"])
+    found = {**before, "Config": {**config, "Env": under["Env"]}, "HostConfig": under["HostConfig"]}
+    assert clocks.is_under(views.variables(found))
+    assert under["HostConfig"]["Binds"] == ["/secret:/run/secrets/x:ro", "/state/clocks:/run/bruce/clock:ro"]
+    again = remake.like(found, without=tuple(env))
+    assert not clocks.is_under(views.variables({"Config": again}))
+    assert (again["Env"], again["HostConfig"]["Binds"]) == (["A=1"], ["/secret:/run/secrets/x:ro"])
 
 
 def test_the_new_clusters_id_is_kept_for_whoever_makes_the_containers_anew(tmp_path):

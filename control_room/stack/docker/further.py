@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import docker
 
-from control_room.stack.docker import engine, faults, full_disk, kafka_wipe
+from control_room.stack.docker import clocks as docker_clocks
+from control_room.stack.docker import engine, faults, full_disk, kafka_wipe, views
 from control_room.stack.docker.engine import Container
+from control_room.stack.local import clocks
 from control_room.stack.local.kafka import new_cluster_id
 from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import BROKERS, FreshKafka, NotRunningError
@@ -105,6 +107,27 @@ class FurtherFaults(ABC):
     def disk_is_full(self, member: str) -> bool:
         """Whether `fill_disk` was the last of the two."""
         return member in self._full()
+
+    def clock_step_unavailable(self) -> str | None:
+        """It takes libfaketime, and Linux."""
+        return clocks.unavailable(self._environ)
+
+    def give_own_clock(self, member: str) -> None:
+        """Restarts it with a clock of its own, in another container."""
+        self._each([member], lambda client, one: docker_clocks.put_under(client, one, self.layout, self._environ))
+
+    def step_clock(self, member: str, offset_s: float) -> None:
+        """Puts that clock off."""
+        docker_clocks.step(self.layout, member, offset_s)
+
+    def take_own_clock(self, member: str) -> None:
+        """Restarts it with the machine's clock, in another container."""
+        self._each([member], docker_clocks.release)
+
+    def has_own_clock(self, member: str) -> bool:
+        """Whether it has one."""
+        found = self._all().get(member)
+        return found is not None and docker_clocks.is_under(views.variables(found))
 
     def _started(self, client: docker.DockerClient, one: Container) -> None:
         full_disk.started(client, one, self._services_image(), self._full().get(one.member))

@@ -1,7 +1,6 @@
 """Kafka made anew on Docker: each broker's container and volume are replaced by empty ones, for another cluster.
 
-The id is a setting of the container, so a container of the same settings takes its place: with the same labels, which
-is what Compose goes by.
+The id is a setting of the container, so another container takes its place.
 """
 
 from __future__ import annotations
@@ -9,13 +8,12 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import docker
 from docker.errors import NotFound
 
-from control_room.stack.docker import engine
+from control_room.stack.docker import engine, remake
 from control_room.stack.docker.engine import Container
 from control_room.stack.local.layout import Layout
 from control_room.stack.runtime import StackError
@@ -59,22 +57,12 @@ def replace(client: docker.DockerClient, broker: Container, cluster_id: str) -> 
     ]
     if found is None or not volumes:
         raise StackError(f"{broker.member} keeps its data in no volume, so nothing of it can be made anew")
-    client.api.remove_container(broker.id, force=True)
+    settings = remake.like(found, env={_CLUSTER_ID: cluster_id})
+    remake.remove(client, found)
     labels = client.api.inspect_volume(volumes[0])["Labels"]
     client.api.remove_volume(volumes[0])
     client.api.create_volume(volumes[0], labels=labels)
-    api: Any = client.api  # its stubs have no types for the next call
-    made = api.create_container_from_config(_like(found, cluster_id), found["Name"].lstrip("/"))
-    return _partitions_in(client, made["Id"])
-
-
-def _like(found: Mapping[str, Any], cluster_id: str) -> dict[str, Any]:
-    """The settings of a container as the engine told them, for another one."""
-    config = {key: value for key, value in found["Config"].items() if key != "Hostname"}  # that is the container's id
-    config["Env"] = [entry for entry in config["Env"] if not entry.startswith(f"{_CLUSTER_ID}=")]
-    config["Env"].append(f"{_CLUSTER_ID}={cluster_id}")
-    ends = {engine.network_of(found): {"Aliases": engine.names_in_network(found)}}
-    return {**config, "HostConfig": found["HostConfig"], "NetworkingConfig": {"EndpointsConfig": ends}}
+    return _partitions_in(client, remake.create(client, found, settings))
 
 
 def _partitions_in(client: docker.DockerClient, container_id: str) -> int:
