@@ -57,6 +57,14 @@ def test_everything_is_published_on_loopback_alone():
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_whoever_is_told_of_a_folder_for_crash_points_has_it():
+    members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    told = {name: one for name, one in members.items() if "CRASH_POINTS" in one.get("environment", ())}
+    assert set(told) == {"merchant-server", "ingestion-api", "outbox-publisher", "dispatcher"}
+    for name, member in told.items():
+        assert any(volume.endswith(":/run/bruce/crash") for volume in member["volumes"]), name
+
+
 def test_containers_have_no_more_rights_than_they_need():
     members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
     for name, member in members.items():
