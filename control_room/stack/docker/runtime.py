@@ -266,7 +266,7 @@ class DockerRuntime(FurtherFaults):
 
     def settings(self) -> Mapping[str, str]:
         """What the user set when the stack was started."""
-        return given({**self._started_with(), "CRASH_POINTS": ""})
+        return given({**self._started_with(), "CRASH_POINTS": "1" if self.crash_points() else ""})
 
     def links(self) -> Links | None:
         """How links are faulted; None where there are none."""
