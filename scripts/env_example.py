@@ -43,6 +43,8 @@ POSTGRES_PASSWORD=for-trying-out
 #API_PORTS=8001-8019
 #PUBLISHER_METRICS_PORTS=9111-9119
 #DISPATCHER_METRICS_PORTS=9121-9129
+# Of the proxy of the links, where `bruce-control up --links` has started it: its own, and one for each door.
+#LINKS_PORTS=18200-18216
 
 # The id of the Kafka cluster, set when its data is made; `kafka-storage.sh random-uuid` makes one.
 #KAFKA_CLUSTER_ID=

@@ -63,6 +63,11 @@ anything wrong in it, such as one key for two commands of a view, changes no key
 """
 _STACK: Final = (
     ("BRUCE_STATE", "`.bruce`", "The stack's state folder; `--state` wins over it."),
+    (
+        "BRUCE_ENGINE_RESTART",
+        "not set",
+        "What restarts the Docker engine (`sudo systemctl restart docker`): says that `chaos restart-engine` may.",
+    ),
     ("BRUCE_RUNTIME", "the one that fits", "What runs the stack: `local` or `docker`; `--runtime` wins over it."),
     ("BRUCE_EXTERNAL", "not set", "Names a stack that runs elsewhere: docs/external.md; `--external` wins over it."),
     ("BRUCE_CACHE", "`bruce` in the user's cache folder", "Where Kafka's jars and the brokers' class cache are kept."),

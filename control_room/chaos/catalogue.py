@@ -12,9 +12,11 @@ from control_room.chaos.disk_full import DiskFull
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.hooked import fitted
+from control_room.chaos.isolate import Isolate
 from control_room.chaos.link_fault import LinkFault
 from control_room.chaos.member_faults import Crash, Freeze, Kill, Restart, Start, Stop, Thaw
 from control_room.chaos.merchant_fault import MerchantBehaviour
+from control_room.chaos.restart_engine import RestartEngine
 from control_room.chaos.wipe_kafka import WipeKafka
 from control_room.stack.runtime import NotRunningError, Runtime
 
@@ -28,10 +30,12 @@ CATALOGUE: Final[Mapping[str, type[Fault]]] = {
         Restart,
         Freeze,
         Thaw,
+        Isolate,
         DiskFull,
         ClockStep,
         CrashPoint,
         WipeKafka,
+        RestartEngine,
         LinkFault,
         MerchantBehaviour,
     )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 from control_room.chaos.errors import FaultError
 from control_room.chaos.live import LiveState
 from control_room.chaos.observe import Evidence
-from control_room.stack.runtime import Runtime
+from control_room.stack.runtime import Runtime, alike
 
 MERCHANT: Final = "merchant-server"
 
@@ -42,7 +42,7 @@ class Fault(ABC):
 
     def __init__(self, target: str, facts: Mapping[str, Any] | None = None) -> None:
         """`facts` are those of `prepare`, kept in the journal."""
-        if target not in self.targets:
+        if alike(target) not in self.targets:
             raise FaultError(f"{self.name} cannot hit {target}; it can hit {', '.join(self.targets)}")
         self.target = target
         self.facts: dict[str, Any] = dict(facts or {})

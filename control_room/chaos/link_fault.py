@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import MERCHANT, Fault
-from control_room.chaos.link_probe import ANSWERED, NOTHING, REFUSED, Seen, probe_all
+from control_room.chaos.link_probe import ANSWERED, CLOSED, NOTHING, REFUSED, RESET, Seen, probe_all
 from control_room.chaos.live import LiveState
 from control_room.chaos.observe import Evidence, member_status, wait_for
 from control_room.stack.links.client import Links
@@ -169,7 +169,8 @@ class LinkFault(Fault):
         found = self._doors(links)
         facts = {**_since(found), "open": sum(state["open"] for state in found.values()), "probe": _words(seen)}
         nothing = facts["bytes_through"] == facts["open"] == 0
-        return Evidence(nothing and _all(seen, REFUSED), facts)
+        words = (REFUSED, CLOSED, RESET) if links.relayed else (REFUSED,)
+        return Evidence(nothing and all(each.what in words for each in seen.values()), facts)
 
     def _silent(self, links: Links) -> Evidence:
         seen = probe_all(self._ports(links), MUTE_S)

@@ -17,6 +17,7 @@ ANSWERED: Final = "answered"
 REFUSED: Final = "refused"
 RESET: Final = "reset"
 NOTHING: Final = "nothing"
+CLOSED: Final = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def probe(port: int, server: str, wait_s: float, *, to_the_end: bool = False) ->
         return Seen(ANSWERED, _ms_since(began_s))
     except OSError as error:
         return Seen(type(error).__name__, _ms_since(began_s))
-    return Seen(ANSWERED if first else "closed", took_ms, len(asked), len(first))
+    return Seen(ANSWERED if first else CLOSED, took_ms, len(asked), len(first))
 
 
 def _ms_since(began_s: float) -> float:

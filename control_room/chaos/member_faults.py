@@ -82,9 +82,10 @@ class MemberFault(Fault):
 
     def running(self, runtime: Runtime, *, must_be_new: bool) -> Evidence:
         """Waits until it runs (as another process than before, where asked) and answers in its own protocol."""
-        address = port_of(runtime.endpoints(), self.target)
 
         def look() -> Evidence:
+            # Asked at every look: a container that comes back may be published at another port.
+            address = port_of(runtime.endpoints(), self.target)
             if address is not None and not answers(address, self.target):
                 return Evidence(False, {"answers": False})
             now = member_status(runtime, self.target)

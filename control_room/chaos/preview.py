@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 from control_room.chaos.live import LiveState
-from control_room.stack.runtime import API_REPLICAS, BROKERS
+from control_room.stack.runtime import API_REPLICAS, BROKERS, FIRST_OF, alike
 
 if TYPE_CHECKING:  # the client library would be loaded for a type
     from control_room.tracking.kafka_view import KafkaStatus
@@ -16,9 +16,11 @@ def consequence(member: str, live: LiveState) -> str:
     """What follows while `member` does nothing, as the rest of a sentence."""
     if member in BROKERS:
         return _broker(member, live.kafka, live.away)
-    if member in API_REPLICAS:
+    if alike(member) in API_REPLICAS:
         return _replica(member, live)
-    return _OTHERS[member](live)
+    if alike(member) in FIRST_OF.values() and (left := _others_up(member, live)):
+        return f"{', '.join(left)} go{'es' * (len(left) == 1)} on and take{'s' * (len(left) == 1)} over its work"
+    return _OTHERS[alike(member)](live)
 
 
 def _broker(member: str, kafka: KafkaStatus | None, away: Collection[str]) -> str:
@@ -49,11 +51,16 @@ def _broker(member: str, kafka: KafkaStatus | None, away: Collection[str]) -> st
     return f"{', '.join(words)}: {writes}"
 
 
+def _others_up(member: str, live: LiveState) -> list[str]:
+    """Those that do the same work, and are up."""
+    return [name for name in live.members if alike(name) == alike(member) and name != member and name not in live.away]
+
+
 def _replica(member: str, live: LiveState) -> str:
-    others = [name for name in API_REPLICAS if name != member]
-    up = sum(name in live.members and name not in live.away for name in others)
+    replicas = {*API_REPLICAS, *(name for name in live.members if alike(name) in API_REPLICAS)}
+    up = sum(name in live.members and name not in live.away for name in replicas - {member})
     if up:
-        return f"{up} of {len(API_REPLICAS)} replicas go on answering; requests in it get no answer and are tried again"
+        return f"{up} of {len(replicas)} replicas go on answering; requests in it get no answer and are tried again"
     return "no other replica is up: nobody can pay until one is back"
 
 

@@ -33,7 +33,7 @@ from control_room.runs.folders import find_run
 from control_room.stack.links.modes import FIELDS as LINK_FIELDS
 from control_room.stack.links.modes import Kind
 from control_room.stack.links.names import LINKS
-from control_room.stack.runtime import MEMBERS, Runtime
+from control_room.stack.runtime import MEMBERS, Runtime, alike
 from control_room.stack.select import resolve_state_dir
 from services.common.crash import POINTS
 
@@ -48,6 +48,15 @@ def chaos() -> None:
     Each fault is journalled on disk before it is applied, in .bruce/faults.jsonl and in the runs that are open.
     `bruce-control heal` undoes what is still open, whoever applied it.
     """
+
+
+class MemberChoice(click.Choice[str]):
+    """The members that a fault can hit, and further replicas of them, such as `dispatcher-2`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it was given, where it is one of them or like one."""
+        super().convert(alike(str(value)), param, ctx)
+        return str(value)
 
 
 def _fault_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -127,7 +136,7 @@ def _member_verb(name: str) -> click.Command:
     """Need not be named."""
 
     @click.command(name, help=f"{fault.summary[0].upper()}{fault.summary[1:]}.")
-    @click.argument("members", nargs=-1, required=not only, type=click.Choice(fault.targets), metavar="MEMBER...")
+    @click.argument("members", nargs=-1, required=not only, type=MemberChoice(fault.targets), metavar="MEMBER...")
     @_fault_options
     def verb(members: tuple[str, ...], **options: Any) -> None:
         _apply(name, members or only, params={}, **options)
@@ -183,7 +192,7 @@ def crash_point(point: str, members: tuple[str, ...], within: float, **options: 
 
 
 @chaos.command(ClockStep.name, help=f"{ClockStep.summary[0].upper()}{ClockStep.summary[1:]}.")
-@click.argument("members", nargs=-1, required=True, type=click.Choice(ClockStep.targets), metavar="MEMBER...")
+@click.argument("members", nargs=-1, required=True, type=MemberChoice(ClockStep.targets), metavar="MEMBER...")
 @click.option("--by", required=True, metavar="STEP", help="Forward or back, and how far: +90s, -60m.")
 @_fault_options
 def clock_step(members: tuple[str, ...], by: str, **options: Any) -> None:

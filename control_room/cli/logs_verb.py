@@ -8,7 +8,7 @@ import click
 
 from control_room.cli.context import Stop, explained, json_option, runtime_of, stack_options
 from control_room.exit_codes import USAGE
-from control_room.stack.runtime import MEMBERS
+from control_room.stack.runtime import MEMBERS, alike
 from control_room.tracking.member_logs import LogLine, follow, merged, newest
 
 
@@ -34,7 +34,7 @@ def logs(
     """
     chosen = members or MEMBERS
     for member in chosen:
-        if member not in MEMBERS:
+        if alike(member) not in MEMBERS:
             raise Stop(f"There is no member {member!r}; there are: {', '.join(MEMBERS)}", USAGE)
     runtime = runtime_of(state, runtime_name)
     with explained():

@@ -60,7 +60,13 @@ def verify(run: str | None, state: Path | None, runtime_name: str | None, as_jso
         try:
             with Recording(runtime, resolve_state_dir(state), run_dir) as recording:
                 verdict = prove(
-                    endpoints, run_dir, deadline_s, on_arithmetic=look, narrate=line.say, recording=recording
+                    endpoints,
+                    run_dir,
+                    deadline_s,
+                    on_arithmetic=look,
+                    narrate=line.say,
+                    recording=recording,
+                    where=runtime.endpoints,
                 )
         except OSError as error:
             raise Stop(f"{run_dir} cannot be written to: {error.strerror}", FAILED) from error

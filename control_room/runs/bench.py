@@ -154,7 +154,7 @@ def _measure(
             time.sleep(_POLL_S)
         summary = replay.summary()
         client_cpu_s = time.process_time() - client_cpu_s
-        verdict = prove(endpoints, folder.path, plan.deadline_s, narrate=narrate)
+        verdict = prove(endpoints, folder.path, plan.deadline_s, narrate=narrate, where=runtime.endpoints)
     finally:
         if replay.running:
             replay.stop()

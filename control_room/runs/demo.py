@@ -124,7 +124,7 @@ def run_demo(
     journals = journal_paths(state_dir, [folder.path])
     with (
         failure_rate(runtime, plan.failure_rate, journals),
-        RunFollower(endpoints, folder.path) as follower,
+        RunFollower(endpoints, folder.path, where=runtime.endpoints) as follower,
         Recording(runtime, state_dir, folder.path, snapshots) as recording,
     ):
         replay = BackgroundReplay(runtime, folder)

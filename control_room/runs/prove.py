@@ -31,6 +31,7 @@ def prove(
     narrate: Narrate = lambda _: None,
     follower: RunFollower | None = None,
     recording: Recording | None = None,
+    where: Callable[[], Endpoints] | None = None,
 ) -> Verdict:
     """The verdict on a run, from its drain to its report.
 
@@ -42,13 +43,14 @@ def prove(
         narrate: told what is being done.
         follower: one that has followed the run so far.
         recording: of this run; ended before the evidence is sealed, for it is a part of it.
+        where: for a follower that is made here, see RunFollower.
 
     Raises:
         tracking.parts.SourceError: `run_dir` is not the folder of a run.
         OSError: it cannot be written to.
     """
     until_s = time.monotonic() + deadline_s
-    following = follower or RunFollower(endpoints, run_dir)
+    following = follower or RunFollower(endpoints, run_dir, where=where)
     try:
         _wait_for_client(following, run_dir, until_s, on_arithmetic, narrate)
         left_s = max(0.0, until_s - time.monotonic())

@@ -91,7 +91,7 @@ def run_scenario(
     own = [state_dir / "faults.jsonl"]  # what the merchant does from the start is no fault of this run
     with (
         failure_rate(runtime, scenario.load.failure_rate, own),
-        RunFollower(runtime.endpoints(), folder.path) as follower,
+        RunFollower(runtime.endpoints(), folder.path, where=runtime.endpoints) as follower,
         Recording(runtime, state_dir, folder.path, snapshots) as recording,
     ):
         journals = journal_paths(state_dir, [folder.path])

@@ -43,6 +43,8 @@ NOT_DRAWN: Final[Mapping[str, str]] = {
     "start": "it ends a kill, and every heal does that",
     "thaw": "it ends a freeze, and every heal does that",
     "wipe-kafka": "it takes all of Kafka with it and half a minute: a scenario of its own",
+    "restart-engine": "an engine has other users: only where somebody says that it may be restarted",
+    "isolate": "only members that are containers have a network that they can be taken off",
     "disk-full": "not every platform can, and Postgres and brokers end by it at every start until it is healed",
     "clock-step": "it takes a library that not every machine has",
 }

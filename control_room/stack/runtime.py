@@ -21,6 +21,18 @@ BROKERS: Final = ("kafka-1", "kafka-2", "kafka-3")
 API_REPLICAS: Final = ("ingestion-api-1", "ingestion-api-2", "ingestion-api-3")
 MEMBERS: Final = ("postgres", *BROKERS, *API_REPLICAS, "nginx", "outbox-publisher", "merchant-server", "dispatcher")
 """All members, in an order in which each needs only those before it."""
+FIRST_OF: Final[Mapping[str, str]] = {
+    "ingestion-api": API_REPLICAS[0],
+    "outbox-publisher": "outbox-publisher",
+    "dispatcher": "dispatcher",
+}
+"""Services of which there may be more than MEMBERS has, and the member that each further one is like."""
+
+
+def alike(name: str) -> str:
+    """The member of MEMBERS that a further replica is like (`dispatcher-2`: `dispatcher`); any other name itself."""
+    service, _, number = name.rpartition("-")
+    return FIRST_OF[service] if name not in MEMBERS and service in FIRST_OF and number.isdecimal() else name
 
 
 RECORDS: Final[Mapping[str, str]] = {"local": "stack.json", "docker": "docker.json"}
@@ -225,6 +237,31 @@ class WipesKafka(Protocol):
 
         Safe to repeat; where it was interrupted, `start` of a broker finishes it. Raises StackError.
         """
+
+
+@runtime_checkable
+class Isolates(Protocol):
+    """A runtime whose members have networks of their own; asked for with `isinstance`, as above."""
+
+    def isolate(self, member: str) -> None:
+        """Takes it off its network: nothing reaches it or leaves it, and nobody is told. Raises StackError."""
+
+    def rejoin(self, member: str) -> None:
+        """Puts it back; harmless where it is there already."""
+
+    def is_isolated(self, member: str) -> bool:
+        """Whether it is off its network now."""
+
+
+@runtime_checkable
+class RestartsEngine(Protocol):
+    """A runtime with an engine below its members; asked for with `isinstance`, as above."""
+
+    def engine_restart_unavailable(self) -> str | None:
+        """Why it may not be restarted, in a sentence; None where it may."""
+
+    def restart_engine(self) -> None:
+        """Restarts it, under the members; returns when it answers again. Raises StackError."""
 
 
 @runtime_checkable

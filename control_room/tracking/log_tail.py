@@ -43,7 +43,8 @@ class LogTail:
     def read(self) -> LogView:
         """What is kept now; begins to follow at the first call that finds a stack. Raises NotRunningError."""
         if not self._following:
-            paths = {member: self._runtime.log_paths(member) for member in MEMBERS}
+            further = self._runtime.endpoints().ports  # of more than the usual replicas, where there are any
+            paths = {member: self._runtime.log_paths(member) for member in dict.fromkeys((*MEMBERS, *further))}
             self._begin({member: found for member, found in paths.items() if found})
         with self._lock:
             if self._view.dropped + len(self._view.lines) != self._seen:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from control_room.durations import seconds
+from control_room.stack.runtime import alike
 from control_room.tracking.text import harmless
 from control_room.ui.commands import VIEWS
 from control_room.ui.dialogs import Ask, Choice, Choose, Page, Prompt
@@ -119,7 +120,7 @@ class Deeds:
         fitting = [
             Choice(name, name, fault.summary)
             for name, fault in CATALOGUE.items()
-            if name not in ("merchant", "crash-point") and all(member in fault.targets for member in members)
+            if name not in ("merchant", "crash-point") and all(alike(member) in fault.targets for member in members)
         ]
 
         def chosen(name: str | None) -> None:

@@ -211,7 +211,15 @@ class StackDesk:
         self._heal_left_behind(job)
         endpoints, shown = self._runtime.endpoints(), _shown_by(job)
         with Recording(self._runtime, self.state_dir, run) as recording:  # not always the newest, so not the app's own
-            return prove(endpoints, run, VERIFY_DEADLINE_S, on_arithmetic=shown, narrate=job.tell, recording=recording)
+            return prove(
+                endpoints,
+                run,
+                VERIFY_DEADLINE_S,
+                on_arithmetic=shown,
+                narrate=job.tell,
+                recording=recording,
+                where=self._runtime.endpoints,
+            )
 
     def check(self, run: Path) -> Verdict:
         """The verdict from files."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from platformdirs import user_state_path
 
-from control_room.stack.runtime import MEMBERS
+from control_room.stack.runtime import MEMBERS, alike
 from control_room.tracking.filter import parse_filter
 from control_room.tracking.listing import Order, Query
 from control_room.ui.commands import VIEWS
@@ -57,7 +57,7 @@ def _remembered(told: Any) -> Remembered:
     found = Remembered(view, order, words, str(told.get("log_level", "")), members)
     if found.view not in VIEWS:
         raise ValueError(f"there is no view {found.view[:40]!r}")
-    if found.log_level not in ("", *LEVELS) or not set(found.log_members) <= set(MEMBERS):
+    if found.log_level not in ("", *LEVELS) or not {alike(name) for name in found.log_members} <= set(MEMBERS):
         raise ValueError("there is no such level or member of the logs")
     _ = found.query
     return found

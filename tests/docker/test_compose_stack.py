@@ -4,17 +4,19 @@ import csv
 import hashlib
 import hmac
 import json
+import os
 import uuid
 
 import pytest
 import requests
 
+from control_room.stack.docker.further import ENGINE_RESTART
 from control_room.stack.runtime import MEMBERS
 from tests.docker.conftest import ROOT, SECRET
 from tests.e2e.conftest import wait_for
 
-SCENARIOS = ("kill-each-in-turn", "freeze-leader", "merchant-outage", "two-brokers", "full-process-death")
-"""Those that name nothing but what every runtime has: members, and the merchant's behaviour."""
+SCENARIOS = ("kill-each-in-turn", "merchant-outage", "full-process-death", "wipe-kafka")
+"""The last makes containers and volumes anew; the others name nothing but members and the merchant's behaviour."""
 
 
 def test_eleven_members_are_healthy(project):
@@ -62,6 +64,25 @@ def test_the_scenario_ends_proven_as_on_local(project, name):
     assert result["measures"]["unexplained"] == 0, result["duplicates"]
 
 
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        (("isolate", "dispatcher"), {"networks": 0, "process_lives": True, "no_answer": True}),
+        (("isolate", "kafka-2"), {"networks": 0, "process_lives": True, "no_answer": True}),
+        (("disk-full", "kafka-3"), {"limit_bytes": 0}),
+        (("disk-full", "postgres"), {"limit_bytes": 0}),
+    ],
+)
+def test_a_fault_that_only_containers_make_possible_is_seen_and_healed(project, words, seen):
+    project.control("up")
+    (applied,) = project.control_json("chaos", *words)
+    assert applied["ok"], applied
+    assert applied["facts"] | seen == applied["facts"]
+    (healed,) = project.control_json("heal")
+    assert healed["healed"], healed
+    project.control("up")
+
+
 def test_several_dispatchers_and_publishers_share_the_work_under_names_of_their_own(project):
     project.compose("up", "--detach", "--wait", "--scale", "dispatcher=3", "--scale", "outbox-publisher=2")
     try:
@@ -75,8 +96,41 @@ def test_several_dispatchers_and_publishers_share_the_work_under_names_of_their_
         names = {one["name"].partition(".")[0] for one in kafka["members"]}
         assert names == {"dispatcher", "dispatcher-2", "dispatcher-3"}
         assert sorted(number for one in kafka["members"] for number in one["partitions"]) == [0, 1, 2]
+        _a_further_replica_is_a_member_like_the_others(project)
     finally:
         project.compose("up", "--detach", "--wait")
+
+
+def _a_further_replica_is_a_member_like_the_others(project):
+    """Killed, seen to be dead, healed, seen to answer; asked for its log."""
+    assert "take over its work" in project.control("chaos", "kill", "dispatcher-2", "--preview").stdout
+    (killed,) = project.control_json("chaos", "kill", "dispatcher-2")
+    assert (killed["target"], killed["ok"], killed["facts"]["port_refused"]) == ("dispatcher-2", True, True)
+    members = {one["name"]: one for one in project.control_json("status", expect=3)["members"]["value"]}
+    assert (members["dispatcher-2"]["state"], members["dispatcher"]["state"]) == ("stopped", "running")
+    (healed,) = project.control_json("heal", "dispatcher-2")
+    assert (healed["healed"], healed["facts"]["answers"]) == (True, True)
+    assert project.control("logs", "dispatcher-3", "--lines", "1").stdout.strip()
+    refused = project.control("chaos", "kill", "dispatcher-9", expect=None)
+    assert refused.returncode != 0
+    assert "no member dispatcher-9" in refused.stderr
+
+
+@pytest.mark.skipif(not os.environ.get(ENGINE_RESTART), reason=f"{ENGINE_RESTART} names no command to restart it with")
+def test_what_was_accepted_survives_a_restart_of_the_engine_under_load(project):
+    project.control("up")
+    runs = project.bruce.state / "runs"
+    before = set(runs.iterdir()) if runs.exists() else set()
+    replay = project.bruce.start("--runtime", "docker", "replay", "--max", "400", "--rate", "20", "--ids", "fresh")
+    (run,) = wait_for(lambda: runs.exists() and set(runs.iterdir()) - before, 30, "the run's folder")
+    log = run / "operations.jsonl"
+    wait_for(lambda: log.exists() and log.read_bytes().count(b'"invoke"') > 100, 60, "payments under way")
+    (restarted,) = project.control_json("chaos", "restart-engine", timeout_s=400)
+    assert restarted["ok"], restarted
+    assert len(restarted["facts"]["not_restarted"]) == 0
+    replay.communicate(timeout=300)
+    verdict = json.loads(project.control("verify", str(run), "--json", timeout_s=300).stdout)
+    assert verdict["verdict"] == "proven", verdict
 
 
 def test_down_with_volumes_leaves_nothing_of_the_project(project):
@@ -88,4 +142,13 @@ def test_the_demo_starts_the_stack_breaks_it_and_ends_green_with_nothing_left(pr
     summary = project.control_json("demo", timeout_s=560)
     assert summary["verdict"] == "proven", summary
     assert summary["killed"] == 2
+    assert project.left()["containers"] == []
+
+
+def test_links_crash_points_and_clocks_on_a_stack_that_was_started_for_them(project):
+    names = ("cut-nginx-api", "crash-after-2xx", "clock-step-merchant")
+    done = project.control("matrix", *names, "--json", expect=None, timeout_s=560)
+    results = json.loads(done.stdout)
+    assert [(one["scenario"], one["passed"]) for one in results] == [(name, True) for name in names], results
+    assert [one["measures"]["lost"] for one in results] == [0, 0, 0]
     assert project.left()["containers"] == []

@@ -7,9 +7,11 @@ import pytest
 import requests
 
 from control_room.stack.runtime import MEMBERS, StackError, State
+from control_room.tracking.evidence import RunFollower
 from control_room.tracking.kafka_view import KafkaReader
 from tests.integration.conftest import member
 from tests.integration.fixtures_stores import until
+from tests.unit.histories import History
 
 
 def test_up_returns_when_every_member_is_ready(stack):
@@ -106,6 +108,21 @@ def test_a_killed_member_stays_dead_until_it_is_started(healed, name):
     after = until(lambda: (seen := member(healed, name)).ready and seen, 40, f"{name} ready")
     assert after.started_at_s > before.started_at_s
     assert after.restarts == before.restarts
+
+
+def test_a_run_that_is_followed_sees_a_dispatcher_again_that_was_killed_and_started(healed, tmp_path):
+    folder = History(tmp_path / "run").write(manifest=False)
+    with RunFollower(healed.endpoints(), folder, record=False, where=healed.endpoints) as follower:
+
+        def heard():
+            follower.sample()
+            return follower.heard("dispatcher")
+
+        assert heard()
+        healed.kill(["dispatcher"])
+        until(lambda: not heard(), 20, "its silence")
+        healed.start(["dispatcher"])
+        until(heard, 40, "the dispatcher's words again")
 
 
 def test_what_a_member_says_can_be_read_while_it_runs_and_when_it_is_dead(healed):

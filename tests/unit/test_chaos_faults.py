@@ -233,8 +233,10 @@ def test_every_fault_is_declared_with_words_and_targets():
         "restart",
         "freeze",
         "thaw",
+        "isolate",
         "crash-point",
         "wipe-kafka",
+        "restart-engine",
         "link",
         "merchant",
     }
@@ -243,6 +245,7 @@ def test_every_fault_is_declared_with_words_and_targets():
         few = {"merchant": ("merchant-server",), "crash-point": (*API_REPLICAS, "outbox-publisher", "dispatcher")}
         few["link"] = NAMES
         few["wipe-kafka"] = ("kafka",)
+        few["restart-engine"] = ("engine",)
         few["disk-full"] = ("postgres", *BROKERS, "merchant-server")
         few["clock-step"] = tuple(member for member in MEMBERS if member != "nginx")
         assert kind.targets == few.get(name, MEMBERS)

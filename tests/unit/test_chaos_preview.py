@@ -53,6 +53,14 @@ def test_a_replica_counts_the_others():
     assert consequence("ingestion-api-1", live(members=members, away=away)).startswith("no other replica is up")
 
 
+def test_a_further_replica_leaves_its_work_to_the_others():
+    members = {name: MemberStatus(name, State.RUNNING, True) for name in ("dispatcher", "dispatcher-2", *API_REPLICAS)}
+    assert consequence("dispatcher-2", live(members=members)) == "dispatcher goes on and takes over its work"
+    assert "nothing is delivered" in consequence("dispatcher-2", live(members=members, away={"dispatcher"}))
+    members["ingestion-api-4"] = MemberStatus("ingestion-api-4", State.RUNNING, True)
+    assert consequence("ingestion-api-4", live(members=members)).startswith("3 of 4 replicas")
+
+
 def test_brokers_that_are_away_count_before_kafka_has_noticed():
     assert "in-sync 2→1, minimum 2: " in consequence("kafka-2", live(kafka=kafka(), away={"kafka-3", "postgres"}))
     assert "only 0 of 3 brokers left" in consequence("kafka-2", live(kafka=kafka(), away={"kafka-1", "kafka-3"}))

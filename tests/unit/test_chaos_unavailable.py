@@ -44,9 +44,9 @@ def ran(outcome=Outcome.PROVEN):
 
 def test_every_fault_that_cannot_be_done_is_named_with_a_reason(runtime):
     reasons = unavailable(runtime)
-    assert set(reasons) == {"crash-point", "link", "wipe-kafka", "disk-full", "clock-step"}
+    assert set(reasons) == {"crash-point", "link", "wipe-kafka", "disk-full", "clock-step", "isolate", "restart-engine"}
     assert "CRASH_POINTS=1" in reasons["crash-point"]
-    assert all("fake" in reasons[name] for name in ("wipe-kafka", "disk-full", "clock-step"))
+    assert all("fake" in reasons[name] for name in ("wipe-kafka", "disk-full", "clock-step", "isolate"))
 
 
 def test_without_a_stack_what_depends_on_it_is_left_open():

@@ -1,6 +1,7 @@
 """What the compose file, its example of settings and its image say must be what the code says."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from control_room.stack.docker import link_proxy
+from control_room.stack.links.names import DOORS, KAFKA_CLIENTS
 from control_room.stack.local.environment import PASSED_ON
+from control_room.stack.runtime import API_REPLICAS, BROKERS
 from scripts.env_example import COMPOSE, EXAMPLE, ROOT, example, passed_on
 from scripts.settings_page import SECTIONS, documented
 from services.common import identity, settings
@@ -49,8 +53,16 @@ def test_the_image_has_exactly_what_the_services_import():
 def test_everything_is_published_on_loopback_alone():
     members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
     ports = [port for member in members.values() for port in member.get("ports", ())]
-    assert len(ports) == 9
+    assert len(ports) == 10
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_whoever_is_told_of_a_folder_for_crash_points_has_it():
+    members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    told = {name: one for name, one in members.items() if "CRASH_POINTS" in one.get("environment", ())}
+    assert set(told) == {"merchant-server", "ingestion-api", "outbox-publisher", "dispatcher"}
+    for name, member in told.items():
+        assert any(volume.endswith(":/run/bruce/crash") for volume in member["volumes"]), name
 
 
 def test_containers_have_no_more_rights_than_they_need():
@@ -62,6 +74,34 @@ def test_containers_have_no_more_rights_than_they_need():
         assert member["logging"]["options"]["max-file"], name
         assert member["healthcheck"]["test"], name
     assert [name for name, member in members.items() if member.get("cap_add")] == ["postgres"]
+
+
+def test_every_door_of_a_link_is_dialled_by_its_client_and_by_nobody_else():
+    members = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    plan = json.loads(members["links"]["command"][1])
+    doors = plan["doors"]
+    assert plan["port"] == link_proxy.CONTROL_PORT
+    assert {name: where["port"] for name, where in doors.items()} == {
+        name: link_proxy.CONTROL_PORT + number for number, name in enumerate(DOORS, 1)
+    }
+    led = yaml.safe_load(COMPOSE.with_name("compose.links.yaml").read_text(encoding="utf-8"))["services"]
+    for client in KAFKA_CLIENTS:
+        told = led[client]["environment"]
+        assert told["POSTGRES_PORT"] == doors[f"{client}:postgres"]["port"]
+        brokers = [doors[f"{client}:{broker}"] for broker in BROKERS]
+        assert told["KAFKA_BOOTSTRAP_SERVERS"] == ",".join(f"links:{where['port']}" for where in brokers)
+        listener = f"LINK_{client.replace('-', '_').upper()}"
+        for broker, where in zip(BROKERS, brokers, strict=True):
+            of_broker = led[broker]["environment"]
+            inside = where["to"].removeprefix(f"{broker}:")
+            assert f",{listener}://:{inside}," in of_broker["KAFKA_LISTENERS"]
+            assert f",{listener}://links:{where['port']}," in of_broker["KAFKA_ADVERTISED_LISTENERS"]
+            assert f",{listener}:PLAINTEXT," in of_broker["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"]
+    assert link_proxy.leads_to_merchant("http://links:18213/webhook_listener")
+    assert "http://links:18213/webhook_listener" in led["dispatcher"]["environment"]["WEBHOOK_URL"]
+    nginx = (COMPOSE.parent / "nginx" / "nginx.links.conf").read_text(encoding="utf-8")
+    dialled = [int(port) for port in re.findall(r"server links:(\d+) ", nginx)]
+    assert dialled == [doors[f"nginx:{replica}"]["port"] for replica in API_REPLICAS]
 
 
 @pytest.mark.parametrize(

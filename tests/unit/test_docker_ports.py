@@ -15,7 +15,8 @@ def test_one_taken_port_moves_all_that_nobody_set_by_the_same_hundreds():
     found = chosen({"NGINX_PORT": "8080"}, lambda port: port not in (8003, 5101))
     assert found["NGINX_PORT"] == "8080"
     assert (found["API_PORTS"], found["MERCHANT_PORT"], found["KAFKA_3_PORT"]) == ("8201-8219", "5201", "19294")
-    assert set(found) == set(USUAL)
+    assert set(found) == set(USUAL) - {"LINKS_PORTS"}
+    assert chosen({}, lambda port: port != 18205, links=True)["LINKS_PORTS"] == "18300-18316"
 
 
 def test_a_taken_port_that_the_user_set_is_named_with_its_variable():

@@ -1,9 +1,11 @@
 """Following a run and gathering its evidence, with every member but the merchant dead."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from control_room.stack.runtime import NotRunningError
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.evidence import RunFollower, gather, ledger_position, wait_for_drain
 from control_room.tracking.evidence.operation_tail import ACKED
@@ -263,3 +265,25 @@ def test_ids_of_another_run_and_of_before_are_foreign_but_a_strangers_are_phanto
 def test_a_folder_that_is_no_run_is_a_sentence(tmp_path, endpoints):
     with pytest.raises(SourceError, match="not the folder of a run"):
         wait_for_drain(endpoints, tmp_path, 1)
+
+
+def test_a_dispatcher_that_came_back_at_another_address_is_found_again(history, endpoints, ledger):
+    history.send(tid(7))
+    folder = begun(history)
+    ledger.in_flight = [tid(7)]
+    left = replace(endpoints, dispatcher_status_url="http://127.0.0.1:1/status")
+    with RunFollower(left, folder, where=lambda: endpoints) as follower:
+        follower.sample()
+        assert not follower.heard("dispatcher")
+        assert follower.sample().in_flight == 1
+        assert follower.heard("dispatcher")
+
+
+def test_a_follower_goes_on_while_nobody_can_say_where_the_dispatcher_is(history, endpoints, ledger):
+    def nowhere():
+        raise NotRunningError("no engine answers")
+
+    left = replace(endpoints, dispatcher_status_url="http://127.0.0.1:1/status")
+    with RunFollower(left, begun(history), where=nowhere) as follower:
+        assert follower.sample().accepted == 0
+        assert not follower.heard("dispatcher")

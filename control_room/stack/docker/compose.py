@@ -10,19 +10,24 @@ from typing import Final
 import compose
 from control_room.stack.runtime import Narrate, StackError
 
-FILE: Final = Path(compose.__file__).resolve().parent / "compose.yaml"
+_FOLDER: Final = Path(compose.__file__).resolve().parent
+FILE: Final = _FOLDER / "compose.yaml"
+LINKS_FILE: Final = _FOLDER / "compose.links.yaml"
 _KEPT_LINES: Final = 40
 _TOLD: Final = (" Built", " Created", " Started", " Healthy", " Removed", " Pulled", "naming to ")
 """Of a build's hundreds of lines, those that are progress to a person."""
 
 
-def run(project: str, words: Sequence[str], environ: Mapping[str, str], narrate: Narrate) -> None:
-    """Runs `docker compose WORDS` for the project, telling what it does.
+def run(
+    project: str, words: Sequence[str], environ: Mapping[str, str], narrate: Narrate, *, links: bool = False
+) -> None:
+    """Runs `docker compose WORDS` for the project, telling what it does; `links`: with the proxy of the links.
 
     Raises:
         StackError: it failed; the message has its last lines.
     """
-    command = ["docker", "compose", "--project-name", project, "--file", str(FILE), "--progress", "plain", *words]
+    files = ["--file", str(FILE), *(["--file", str(LINKS_FILE), "--profile", "links"] if links else [])]
+    command = ["docker", "compose", "--project-name", project, *files, "--progress", "plain", *words]
     said: list[str] = []
     # Both streams in one: its progress and its errors come in their order.
     with subprocess.Popen(

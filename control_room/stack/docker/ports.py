@@ -18,6 +18,7 @@ USUAL: Final[Mapping[str, tuple[int, int]]] = {
     "KAFKA_3_PORT": (19094, 1),
     "PUBLISHER_METRICS_PORTS": (9111, 9),
     "DISPATCHER_METRICS_PORTS": (9121, 9),
+    "LINKS_PORTS": (18200, 17),
 }
 """Each variable of the compose file: its first port and how many follow, for as many replicas."""
 _STEP: Final = 100
@@ -25,7 +26,7 @@ _LAST: Final = 32_000
 """Below the usual ephemeral ports, as on `local`."""
 
 
-def chosen(environ: Mapping[str, str], free: Callable[[int], bool] = is_free) -> dict[str, str]:
+def chosen(environ: Mapping[str, str], free: Callable[[int], bool] = is_free, *, links: bool = False) -> dict[str, str]:
     """What Compose is to fill its ports in with: what the user set, and for the rest ports that are free.
 
     The ports that nobody set move together: all of them usual, or all some hundreds higher.
@@ -33,16 +34,18 @@ def chosen(environ: Mapping[str, str], free: Callable[[int], bool] = is_free) ->
     Args:
         environ: where the user may have set them: a port, or a range as `8001-8019`.
         free: whether a port can be listened on.
+        links: whether the stack gets the proxy of the links, which has ports of its own.
 
     Raises:
         StackError: a port that the user set is no port, or taken; the message names it, its variable and its holder.
     """
     found = {}
-    for variable in USUAL:
+    wanted = {variable: span for variable, span in USUAL.items() if links or variable != "LINKS_PORTS"}
+    for variable in wanted:
         if text := environ.get(variable, "").strip():
             _refuse_taken(variable, text, free)
             found[variable] = text
-    rest = {variable: span for variable, span in USUAL.items() if variable not in found}
+    rest = {variable: span for variable, span in wanted.items() if variable not in found}
     for offset in range(0, _LAST - max(first for first, _ in USUAL.values()), _STEP):
         if all(free(first + offset + number) for first, count in rest.values() for number in range(count)):
             return found | {variable: _span(first + offset, count) for variable, (first, count) in rest.items()}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import docker
-import requests
-from docker.errors import APIError, NotFound
 
-from control_room.stack.docker import compose, engine, ports, views
+from control_room.stack.docker import compose, engine, faults, kafka_wipe, link_proxy, ports, views
 from control_room.stack.docker.engine import Container
+from control_room.stack.docker.further import FurtherFaults
 from control_room.stack.docker.logs import LogFiles
 from control_room.stack.docker.usage import Usage
 from control_room.stack.links.client import Links
@@ -45,16 +43,15 @@ _STOP_GRACE_S: Final = 15
 _LOG_LINES: Final = 12
 _LOOK_HOLDS_S: Final = 0.3
 _NO_LOOK: Final = (float("-inf"), dict[str, dict[str, Any] | None]())
-_PAUSE_TRIES: Final = 10
-_PAUSE_AGAIN_S: Final = 0.1
 
 
-class DockerRuntime:
+class DockerRuntime(FurtherFaults):
     """One Compose project and what the control room keeps of it under `state_dir`.
 
     Args:
         state_dir: the state folder: runs, secrets, fetched logs.
         environ: what the user set: settings of the services, ports, secrets, COMPOSE_PROJECT_NAME.
+        links: whether the members dial through links that can be faulted; a stack that is there must have them then.
         why: why this runtime was chosen.
     """
 
@@ -76,14 +73,15 @@ class DockerRuntime:
             raise StackError(f"{PROJECT} must be lower-case letters, digits, dashes and underscores ({self.project!r})")
         if member_commands:
             raise StackError("--replace is for the local runtime: build another image, or use --runtime local")
-        if links:
-            raise StackError("--links is for the local runtime for now: use --runtime local")
         self.layout = Layout(state_dir.absolute())
         self._kept_file = self.layout.state / RECORDS[self.name]
         self._kept: dict[str, Any] = read_json(self._kept_file) or {}
+        self._links = links
         self._logs = LogFiles(self.layout.state / "docker-logs")
         self._usage = Usage()
+        self._inspections = engine.Inspections()
         self._look: tuple[float, dict[str, dict[str, Any] | None]] = _NO_LOOK
+        self._links_found: dict[str, Any] | None = None
         self._client: docker.DockerClient | None = None
         self._probes: Probes | None = None
 
@@ -97,24 +95,42 @@ class DockerRuntime:
         engine.require_compose()
         self._engine()
         self.layout.prepare()
-        if not all(self._all().values()):
-            compose.run(self.project, ["up", "--detach", "--build"], self._compose_environ(), narrate)
-            self._look = _NO_LOOK
+        there = self._all()
+        links = self._links_found is not None or (self._links and not any(there.values()))
+        if self._links and not links:
+            raise StackError(
+                "the stack was started without --links; take it down first: `bruce-control down`, then "
+                "`bruce-control up --links`"
+            )
+        if not all(there.values()):
+            environ = self._compose_environ(links=links)
+            compose.run(self.project, ["up", "--detach", "--build"], environ, narrate, links=links)
+            self._look_again()
+        self._start_links()
         stopped = [name for name, found in self._all().items() if views.state_of(found) is State.STOPPED]
         self.start(stopped)
-        self.thaw(MEMBERS)
+        self.thaw(name for name, found in self._all().items() if found)
         self._wait_until_ready(narrate)
 
-    def _compose_environ(self) -> dict[str, str]:
+    def _start_links(self) -> None:
+        """Before the members: who finds a door closed would count its server as dead."""
+        self._all()
+        if self._links_found is not None and not self._links_found["State"]["Running"]:
+            with engine.explained(link_proxy.SERVICE):
+                self._engine().api.start(self._links_found["Id"])
+            self._look_again()
+
+    def _compose_environ(self, *, links: bool) -> dict[str, str]:
         """What Compose fills its file in with: the user's settings, and secrets that are kept where none is given."""
         given(self._environ)  # a wrong value of CRASH_POINTS stops here
         running = self._variables("ingestion-api-1")
-        filled = {**self._environ, **({} if running else ports.chosen(self._environ))}
+        filled = {**self._environ, **({} if running else ports.chosen(self._environ, links=links))}
         if not filled.get("HMAC_SECRET_FILE"):
             filled["HMAC_SECRET"] = running.get("HMAC_SECRET") or record.hmac_secret(self.layout, self._environ)
         if not filled.get("POSTGRES_PASSWORD_FILE"):
             kept = running.get("POSTGRES_PASSWORD")
             filled["POSTGRES_PASSWORD"] = kept or record.postgres_password(self.layout, self._environ, has_data=True)
+        filled |= kafka_wipe.kept(self.layout)
         if self._environ.get("CRASH_POINTS", "").strip() == "1":
             folder = self.layout.crash_dir
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,9 +170,11 @@ class DockerRuntime:
         self._engine()
         filled = {"HMAC_SECRET": "-", "POSTGRES_PASSWORD": "-", **self._environ}  # asked for by the file, not used
         words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
-        compose.run(self.project, words, filled, narrate)
-        self._look = _NO_LOOK
+        compose.run(self.project, words, filled, narrate, links=True)
+        self._look_again()
         self._kept_file.unlink(missing_ok=True)
+        if volumes:
+            kafka_wipe.forget(self.layout)
         self._kept = {}
         narrate("the stack is down" + (", its data is deleted" if volumes else ""))
 
@@ -168,6 +186,7 @@ class DockerRuntime:
             if found is not None and not found["State"]["Running"]:
                 self._keep(restarts={**self._restarts(), one.member: self._restarts_of(one.member, found)})
                 client.api.start(one.id)
+                self._started(client, one)
 
         self._each(members, start)
 
@@ -178,54 +197,26 @@ class DockerRuntime:
     def kill(self, members: Iterable[str]) -> None:
         """`docker kill`: all processes of each container; no restart policy brings them back."""
 
-        def kill(client: docker.DockerClient, one: Container) -> None:
-            found = engine.inspected(client, one)
-            if found is not None and found["State"]["Running"]:
-                client.api.kill(one.id, signal="SIGKILL")
-
-        self._each(members, kill)
+        self._each(members, faults.kill)
 
     def crash(self, members: Iterable[str]) -> None:
         """`kill -9` inside the container: its restart policy brings it back."""
 
-        def crash(client: docker.DockerClient, one: Container) -> None:
-            # As the user of its processes: root in a container without CAP_KILL may end its own alone.
-            user = views.user_of(client, one.id)
-            made = client.api.exec_create(one.id, ["sh", "-c", "kill -9 -1"], user=user)
-            with contextlib.suppress(APIError):  # the shell dies with the rest
-                client.api.exec_start(made["Id"])
-
-        self._each(members, crash)
+        self._each(members, faults.crash)
 
     def freeze(self, members: Iterable[str]) -> None:
-        """`docker pause`; again where the kernel did not get hold of every thread of a busy process in time."""
+        """`docker pause`."""
 
-        def freeze(client: docker.DockerClient, one: Container) -> None:
-            for left in reversed(range(_PAUSE_TRIES)):
-                try:
-                    client.api.pause(one.id)
-                except APIError as error:
-                    if not left or "unable to freeze" not in str(error):
-                        raise
-                    time.sleep(_PAUSE_AGAIN_S)  # the engine has thawed it: its threads run on before the next try
-                else:
-                    return
-
-        self._each(members, freeze)
+        self._each(members, faults.freeze)
 
     def thaw(self, members: Iterable[str]) -> None:
         """`docker unpause` of those that are paused."""
 
-        def thaw(client: docker.DockerClient, one: Container) -> None:
-            found = engine.inspected(client, one)
-            if found is not None and found["State"]["Paused"]:
-                client.api.unpause(one.id)
-
-        self._each(members, thaw)
+        self._each(members, faults.thaw)
 
     def restart(self, members: Iterable[str]) -> None:
         """A clean stop, then a start, one member after the other."""
-        for member in known(members):
+        for member in dict.fromkeys(members):
             self.stop([member])
             self.start([member])
 
@@ -242,7 +233,7 @@ class DockerRuntime:
         if self._has_all_ports():
             answers |= self._probes_now().ask(asked)
         answers |= {name: views.unhealthy(one) for name, one in found.items() if one and name not in MEMBERS}
-        alive = {one["Id"] for one in found.values() if one and one["State"]["Running"]}
+        alive = {one["Id"]: int(one["State"]["Pid"]) for one in found.values() if one and one["State"]["Running"]}
         usage = self._usage.of(client, alive)
         return [
             views.member_status(
@@ -255,18 +246,19 @@ class DockerRuntime:
 
     def log_paths(self, member: str) -> list[Path]:
         """The member's log, fetched into files."""
-        (name,) = known([member])
         client = self._engine()
-        found = engine.containers(client, self.project)
+        found = engine.members(client, self.project)
+        (name,) = _known([member], found)
         paths = self._logs.paths(client, found[name]) if name in found else []
-        self._logs.follow(client, lambda: engine.containers(client, self.project))
+        self._logs.follow(client, lambda: engine.members(client, self.project))
         return paths
 
     def endpoints(self) -> Endpoints:
         """Where everything answers."""
-        self._all()
+        there = self._all()
         variables = self._started_with()
-        return views.endpoints(self._ports(), variables, self._secret(variables, "POSTGRES_PASSWORD"))
+        ports = {name: port for name, port in self._ports().items() if name in there}
+        return views.endpoints(ports, variables, self._secret(variables, "POSTGRES_PASSWORD"))
 
     def crash_points(self) -> Path | None:
         """Where crash points are armed; None where there are none."""
@@ -274,11 +266,12 @@ class DockerRuntime:
 
     def settings(self) -> Mapping[str, str]:
         """What the user set when the stack was started."""
-        return given({**self._started_with(), "CRASH_POINTS": ""})
+        return given({**self._started_with(), "CRASH_POINTS": "1" if self.crash_points() else ""})
 
     def links(self) -> Links | None:
-        """There are none."""
-        return None
+        """How links are faulted; None where there are none."""
+        self._all()
+        return link_proxy.of(self._links_found)
 
     def secret(self) -> str:
         """The HMAC_SECRET of the stack."""
@@ -317,14 +310,22 @@ class DockerRuntime:
         if time.monotonic() - looked_s < _LOOK_HOLDS_S:
             return found
         client = self._engine()
-        there = engine.containers(client, self.project)
+        every = engine.containers(client, self.project)
+        proxy = every.get(link_proxy.SERVICE)
+        self._links_found = self._inspections.of(client, proxy) if proxy else None
+        there = engine.members_among(every)
         names = (*MEMBERS, *sorted(set(there) - set(MEMBERS)))
-        found = {name: engine.inspected(client, there[name]) if name in there else None for name in names}
+        found = {name: self._inspections.of(client, there[name]) if name in there else None for name in names}
         seen = {name: port for name, one in found.items() if one and (port := views.port_of(name, one))}
         if seen and (fresh := {**self._ports(), **seen}) != self._ports():
             self._keep(ports=fresh)
         self._look = (time.monotonic(), found)
         return found
+
+    def _look_again(self) -> None:
+        """Something was done."""
+        self._look = _NO_LOOK
+        self._inspections.forget()
 
     def _keep(self, **facts: dict[str, int]) -> None:
         self._kept = {**self._kept, **facts}
@@ -353,24 +354,19 @@ class DockerRuntime:
     def _each(self, members: Iterable[str], do: Callable[[docker.DockerClient, Container], None]) -> None:
         """Does it to each member's container, one after the other."""
         client = self._engine()
-        there = engine.containers(client, self.project)
-        for member in known(members):
+        there = engine.members(client, self.project)
+        for member in _known(members, there):
             if member not in there:
                 raise NotRunningError(f"{member} has no container; start the stack with `bruce-control up`")
             try:
-                with _explained(member):
+                with engine.explained(member):
                     do(client, there[member])
             finally:
-                self._look = _NO_LOOK
+                self._look_again()
 
 
-@contextlib.contextmanager
-def _explained(member: str) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as error:
-        raise StackError(f"the container of {member} is gone; start the stack with `bruce-control up`") from error
-    except APIError as error:
-        raise StackError(f"{member}: the engine refuses: {error.explanation or error}") from error
-    except requests.RequestException as error:
-        raise StackError(f"{member}: the engine does not answer: {error}") from error
+def _known(members: Iterable[str], there: Iterable[str]) -> list[str]:
+    """The names as a list, each once; replicas that `--scale` has added are members too. Raises StackError."""
+    names = list(dict.fromkeys(members))
+    known(name for name in names if name not in there)
+    return names

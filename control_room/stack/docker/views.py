@@ -6,12 +6,14 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import docker
 import requests
 from docker.errors import APIError
 from pydantic import SecretStr
 
+from control_room.stack.docker import link_proxy
 from control_room.stack.local import postgres
 from control_room.stack.local.ports import HOST
 from control_room.stack.runtime import (
@@ -22,6 +24,7 @@ from control_room.stack.runtime import (
     NotRunningError,
     StackError,
     State,
+    alike,
 )
 from services.common.kafka import GROUP_ID
 from services.common.settings import KafkaSettings
@@ -55,7 +58,7 @@ _METRICS: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispat
 
 def port_of(member: str, found: Mapping[str, Any]) -> int | None:
     """The port of this machine at which the container answers; None while it has none."""
-    inside = CONTAINER_PORTS.get(member)
+    inside = CONTAINER_PORTS.get(alike(member))
     bindings = (found["NetworkSettings"]["Ports"] or {}).get(f"{inside}/tcp") or []
     return int(bindings[0]["HostPort"]) if bindings else None
 
@@ -67,7 +70,15 @@ def variables(found: Mapping[str, Any]) -> dict[str, str]:
 
 def state_of(found: Mapping[str, Any] | None) -> State:
     """The member's state; a container that is not there is a stopped member."""
-    return State.STOPPED if found is None else _STATES.get(found["State"]["Status"], State.STOPPED)
+    if found is None:
+        return State.STOPPED
+    state = _STATES.get(found["State"]["Status"], State.STOPPED)
+    return State.CRASHED if state is State.STOPPED and is_left_down(found) else state
+
+
+def is_left_down(found: Mapping[str, Any]) -> bool:
+    """Whether nothing brings it back when it ends, as long as its disk is full: see `full_disk`."""
+    return found["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")
 
 
 def member_status(
@@ -90,6 +101,8 @@ def member_status(
     """
     state = state_of(found)
     reason = _WHY.get(state, "") if answer is None else answer
+    if state is State.CRASHED and is_left_down(found):
+        reason = "ended by itself; its disk is full"
     alive = state in (State.RUNNING, State.FROZEN)
     cpu_s, memory_bytes = usage
     return MemberStatus(
@@ -114,14 +127,15 @@ def unhealthy(found: Mapping[str, Any]) -> str | None:
     return "" if word == "healthy" else str(word)
 
 
-def user_of(client: docker.DockerClient, container_id: str) -> str:
-    """The number of the user that runs the container's processes: of those that are not root where there are any.
+def owner_of(client: docker.DockerClient, container_id: str) -> tuple[str, str]:
+    """The numbers of the user and the group that run the container's processes: not root's where there are others.
 
     Raises:
         APIError, RequestException: it does not run.
     """
-    seen = client.api.top(container_id, ps_args="-eo pid,uid")
-    return max((row[1] for row in seen["Processes"]), key=int)
+    seen = client.api.top(container_id, ps_args="-eo pid,uid,gid")
+    user, group = max(((row[1], row[2]) for row in seen["Processes"]), key=lambda owner: int(owner[0]))
+    return user, group
 
 
 def last_exit(client: docker.DockerClient, found: Mapping[str, Any]) -> int | None:
@@ -169,12 +183,13 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
     missing = [name for name in CONTAINER_PORTS if name not in ports]
     if missing:
         raise NotRunningError(f"{', '.join(missing)} never ran; start the stack with `bruce-control up`")
-    base = {name: f"http://{HOST}:{ports[name]}" for name in ("nginx", *_METRICS)}
+    further = [name for name in ports if alike(name) != name]
+    base = {name: f"http://{HOST}:{ports[name]}" for name in ("nginx", *_METRICS, *further)}
     return Endpoints(
         api_url=base["nginx"],
-        replica_urls={name: base[name] for name in API_REPLICAS},
+        replica_urls={name: url for name, url in base.items() if alike(name) in API_REPLICAS},
         merchant_url=base["merchant-server"],
-        webhook_url=environ.get("WEBHOOK_URL", ""),
+        webhook_url=_seen_from_here(environ.get("WEBHOOK_URL", ""), base["merchant-server"]),
         kafka_bootstrap=_bootstrap(ports),
         kafka_ports={name: ports[name] for name in BROKERS},
         kafka_topic=environ.get("KAFKA_TOPIC") or "payment-webhooks",
@@ -182,10 +197,17 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
         postgres_conninfo=postgres.conninfo(
             ports["postgres"], environ["POSTGRES_USER"], password, environ["POSTGRES_DB"]
         ),
-        metrics_urls={name: f"{base[name]}/metrics" for name in _METRICS},
+        metrics_urls={name: f"{base[name]}/metrics" for name in (*_METRICS, *further)},
         dispatcher_status_url=f"{base['dispatcher']}/status",
         ports=dict(ports),
     )
+
+
+def _seen_from_here(webhook_url: str, merchant_url: str) -> str:
+    """The stack's own merchant goes by its published port, whatever the dispatcher calls it."""
+    if not link_proxy.leads_to_merchant(webhook_url):
+        return webhook_url
+    return merchant_url + urlsplit(webhook_url).path
 
 
 def secret_in(environ: Mapping[str, str], variable: str, project: str) -> str:

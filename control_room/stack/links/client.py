@@ -24,12 +24,15 @@ class Links:
     """The links of one stack. Each method raises LinksError.
 
     Args:
-        socket_path: where the proxy answers.
+        at: where the proxy answers: the path of its socket, or a host and a port.
         ports: where each door listens, by its name.
+        relayed: whether whoever dials a door from here reaches something else first that takes every connection (the
+            port that an engine publishes). One that the door refuses is then closed again at once.
     """
 
-    socket_path: Path
+    at: Path | tuple[str, int]
     ports: Mapping[str, int]
+    relayed: bool = False
 
     def state(self) -> dict[str, Any]:
         """Pid, start, CPU and memory of the proxy, and the state of every door (see `Door.state`)."""
@@ -39,11 +42,21 @@ class Links:
         """Puts `doors` into a mode, which is in force when this returns; the state after it."""
         return self._ask({"ask": "set", "doors": list(doors), "mode": mode.to_json()})
 
+    def _connected(self) -> socket.socket:
+        if isinstance(self.at, tuple):
+            return socket.create_connection(self.at, _ANSWER_S)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(_ANSWER_S)
+            connection.connect(str(self.at))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(_ANSWER_S)
-                connection.connect(str(self.socket_path))
+            with self._connected() as connection:
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 with connection.makefile("rb") as file:
                     answer = json.loads(file.readline())

@@ -55,9 +55,11 @@ class Control:
         except (OSError, ValueError, KeyError, AttributeError) as error:
             log.warning("the kept modes cannot be used: %s", error)
 
-    async def serve(self, socket_path: Path) -> asyncio.AbstractServer:
-        """Begins to listen there; nothing may be left of an earlier one."""
-        return await asyncio.start_unix_server(self._talk, socket_path, limit=_LINE_BYTES)
+    async def serve(self, at: Path | tuple[str, int]) -> asyncio.AbstractServer:
+        """Begins to listen at a socket's path, where nothing may be left of an earlier one, or at a host and a port."""
+        if isinstance(at, Path):
+            return await asyncio.start_unix_server(self._talk, at, limit=_LINE_BYTES)
+        return await asyncio.start_server(self._talk, *at, limit=_LINE_BYTES)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -16,7 +16,9 @@ from control_room.stack.links.modes import Kind, Mode
 
 log = logging.getLogger(__name__)
 HOST: Final = "127.0.0.1"
-"""Everything listens, and is reached, on loopback only."""
+"""Where everything listens and is reached, unless a door is told otherwise."""
+_NOBODY: Final = (ConnectionRefusedError, socket.gaierror)
+"""What dialling says where no server is there: nobody listens, or (among containers) its very name is gone."""
 _BACKLOG: Final = 512
 _ACCEPTS_AT_ONCE: Final = 64
 _DIAL_S: Final = 10.0
@@ -60,11 +62,15 @@ class Door:
         name: such as `dispatcher:postgres`.
         port: where it listens.
         server_port: where what comes in goes to.
+        server_host: the same, where it is not on this machine.
+        listen_host: where it listens.
     """
 
     name: str
     port: int
     server_port: int
+    server_host: str = HOST
+    listen_host: str = HOST
     mode: Mode = field(default_factory=Mode)
     total: int = 0
     """Connections taken since the start."""
@@ -161,7 +167,7 @@ class Door:
             self._stop_listening()
             return
         if self._listener is None:
-            self._listener = _listening(self.port)
+            self._listener = _listening(self.listen_host, self.port)
         if self.silent:
             self._pause_accepting()
         else:
@@ -226,10 +232,10 @@ class Door:
         try:
             await loop.connect_accepted_socket(lambda: connection.client, taken)
             async with asyncio.timeout(_DIAL_S):
-                await loop.create_connection(lambda: connection.server, HOST, self.server_port)
+                await loop.create_connection(lambda: connection.server, self.server_host, self.server_port)
         except OSError as error:
             self.dial_failures += 1
-            if isinstance(error, ConnectionRefusedError) and not self._absent:
+            if isinstance(error, _NOBODY) and not self._absent:
                 self._absent = True
                 self._follow_mode()  # before the reset: who dials again because of it is refused
                 self._begin(self._until_served())
@@ -242,22 +248,22 @@ class Door:
         while self._absent:
             await asyncio.sleep(_LOOK_FOR_SERVER_S)
             try:
-                _, writer = await asyncio.open_connection(HOST, self.server_port)
+                _, writer = await asyncio.open_connection(self.server_host, self.server_port)
                 writer.close()
                 self._absent = False
                 self._follow_mode()
-            except ConnectionRefusedError:
+            except _NOBODY:
                 continue
             except OSError as error:
                 self._absent = True
                 log.warning("cannot listen again door=%s error=%s", self.name, error.strerror)
 
 
-def _listening(port: int) -> socket.socket:
+def _listening(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError:

@@ -36,7 +36,8 @@ _TRIAL: Final = "import time; time.sleep(0.001); print(time.time())"
 _TRIAL_OFF_S: Final = 100_000
 _TRIAL_TIMEOUT_S: Final = 10.0
 _PRELOAD: Final = "LD_PRELOAD"
-_FILE: Final = "FAKETIME_TIMESTAMP_FILE"
+FILE: Final = "FAKETIME_TIMESTAMP_FILE"
+"""Names the file with the offset in the environment of whoever runs under the library."""
 _CONSTANT: Final = {
     "FAKETIME_CACHE_DURATION": "1",  # seconds after which the file is read again
     "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -83,6 +84,11 @@ def _works(found: Path) -> bool:
         return False
 
 
+def variables(library_file: str, offset_file: str) -> dict[str, str]:
+    """The environment that puts a process under the library, as it sees the two files."""
+    return {**_CONSTANT, _PRELOAD: library_file, FILE: offset_file}
+
+
 def put_under(layout: Layout, postgres: Postgres, member: str, environ: Mapping[str, str]) -> None:
     """Lets the next start of `member` run under the library, its clock still right.
 
@@ -101,28 +107,28 @@ def put_under(layout: Layout, postgres: Postgres, member: str, environ: Mapping[
             found = Path(shutil.copy(found, folder / found.name))
             found.chmod(0o755)
         offset = folder / f"{member}.offset"
-        _write_offset(offset, 0.0)
+        write_offset(offset, 0.0)
     except OSError as error:
         raise StackError(f"{member} cannot be put under libfaketime: {error}") from error
     spec = _spec(layout, member)
-    env = {**_without(spec["env"]), **_CONSTANT, _PRELOAD: str(found), _FILE: str(offset)}
+    env = {**_without(spec["env"]), **variables(str(found), str(offset))}
     write_json(layout.spec_file(member), {**spec, "env": env})
 
 
 def step(layout: Layout, member: str, offset_s: float) -> None:
     """Puts the clock of `member` that far off, within a second or two. Raises StackError."""
     env = _spec(layout, member)["env"]
-    if _FILE not in env:
+    if FILE not in env:
         raise StackError(f"{member} has the machine's clock; it was not put under libfaketime")
     try:
-        _write_offset(Path(env[_FILE]), offset_s)
+        write_offset(Path(env[FILE]), offset_s)
     except OSError as error:
         raise StackError(f"the clock of {member} cannot be stepped: {error}") from error
 
 
 def is_under(layout: Layout, member: str) -> bool:
     """Whether the next start of `member` runs under the library."""
-    return _FILE in _spec(layout, member)["env"]
+    return FILE in _spec(layout, member)["env"]
 
 
 def release(layout: Layout, member: str) -> None:
@@ -154,10 +160,11 @@ def _spec(layout: Layout, member: str) -> dict[str, Any]:
 
 
 def _without(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in (*_CONSTANT, _PRELOAD, _FILE)}
+    return {name: value for name, value in env.items() if name not in (*_CONSTANT, _PRELOAD, FILE)}
 
 
-def _write_offset(path: Path, offset_s: float) -> None:
+def write_offset(path: Path, offset_s: float) -> None:
+    """Says how far off the clock is. Raises OSError."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_text(f"{offset_s:+.3f}\n", encoding="ascii")
     fresh.chmod(0o644)

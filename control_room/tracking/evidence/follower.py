@@ -9,17 +9,18 @@ raises for it. Nothing here decides a verdict.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from control_room.stack.runtime import Endpoints
+from control_room.stack.runtime import Endpoints, StackError
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.evidence.ledger_pages import LedgerPage, LedgerSource
 from control_room.tracking.evidence.operation_tail import DELIVERED, EARLIER, SILENT, OperationTail
@@ -45,11 +46,30 @@ DELIVERED_STATE: Final = "delivered"
 class RunFollower:
     """Follows one run. `sample` is one look; not for several threads."""
 
-    def __init__(self, endpoints: Endpoints, run_dir: Path, *, record: bool = True) -> None:
-        """`record` appends each look to probes.jsonl. Raises SourceError where run.json is missing or unreadable."""
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        run_dir: Path,
+        *,
+        record: bool = True,
+        where: Callable[[], Endpoints] | None = None,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            endpoints: where everything answers.
+            run_dir: the run's folder.
+            record: whether each look is appended to probes.jsonl.
+            where: asked again while the dispatcher is silent: a container that was started again may answer at
+                another port.
+
+        Raises:
+            SourceError: run.json is missing or unreadable.
+        """
         self._ledger = LedgerSource(endpoints.merchant_url)
         self._stores = StoreReader(endpoints.postgres_conninfo, deadline_s=2.0)
         self._status_url = endpoints.dispatcher_status_url
+        self._where = where
         self._tail = OperationTail(run_dir / OPERATIONS)
         self._probes = ProbeLog(run_dir) if record else None
         self._turn: deque[str] = deque()
@@ -200,10 +220,16 @@ class RunFollower:
         except SourceError as error:
             self._silence("dispatcher", error)
             self.in_flight = frozenset()
+            self._look_for_dispatcher()
         else:
             self._silent_since.pop("dispatcher", None)
             found = status.get("in_flight_ids")
             self.in_flight = frozenset(map(str, found)) if isinstance(found, list) else frozenset()
+
+    def _look_for_dispatcher(self) -> None:
+        if self._where is not None:
+            with contextlib.suppress(StackError):  # failure policy: open, it stays silent until the next look
+                self._status_url = self._where().dispatcher_status_url
 
     def _silence(self, source: str, error: SourceError) -> None:
         if source not in self._silent_since:

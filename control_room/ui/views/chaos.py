@@ -48,7 +48,7 @@ class ChaosView(View):
         """The catalogue, the steps of a scenario, the merchant, what is open."""
         offers = LineList[Offer](
             [
-                Column[Offer]("FAULT", 11, lambda offer: offer.name),
+                Column[Offer]("FAULT", 14, lambda offer: offer.name),
                 Column[Offer]("WHAT IT DOES", 20, _does, grows=True),
                 Column[Offer]("ON", 16, _targets, from_width=78),
             ],

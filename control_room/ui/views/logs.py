@@ -148,7 +148,10 @@ class LogsView(View):
                 self._again()
 
         states = {member.status.name: member.status.state.value for member in self.snapshot.members.value or ()}
-        choices = [Choice(_ALL, _ALL, ""), *(Choice(name, name, states.get(name, "")) for name in MEMBERS)]
+        choices = [
+            Choice(_ALL, _ALL, ""),
+            *(Choice(name, name, states.get(name, "")) for name in dict.fromkeys((*MEMBERS, *states))),
+        ]
         self.room.push_screen(ChooseSome("Whose lines", choices, self._members), given)
 
     def do_log_level(self) -> None:
