@@ -83,11 +83,16 @@ def commit_group(connection: Connection, events: Sequence[Event], member: str) -
     first: dict[str, Event] = {}
     for event in events:
         first.setdefault(event.transaction_id, event)
-    times = _insert(connection, [first[key] for key in sorted(first)], member)
+    times: dict[str, int] = {}
+    stored: dict[str, bytes] = {}
+    while left := sorted(first.keys() - stored.keys()):
+        # Once around, as a rule: left over is what retention has pruned between the two statements.
+        fresh = _insert(connection, [first[key] for key in left], member)
+        times |= fresh
+        stored |= {key: first[key].canonical for key in fresh}
+        if len(fresh) < len(left):
+            stored |= _stored(connection, [key for key in left if key not in fresh])
     accepted = [Accepted(key, first[key].canonical, at_ms) for key, at_ms in times.items()]
-    stored = {key: first[key].canonical for key in times}
-    if len(times) < len(first):
-        stored.update(_stored(connection, [key for key in first if key not in times]))
     return Settled(_judge(events, stored, set(times)), accepted)
 
 

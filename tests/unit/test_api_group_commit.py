@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from services.common.event import Event
-from services.ingestion_api import group_commit
+from services.ingestion_api import group_commit, store
 from services.ingestion_api.group_commit import GroupCommit, StoreError, UnavailableError
 from services.ingestion_api.pace import Pace
 from services.ingestion_api.store import Accepted, Outcome, Settled, _judge
@@ -214,3 +214,14 @@ def test_the_same_id_twice_in_a_group_is_accepted_once():
         Outcome.CONFLICT,
         Outcome.DUPLICATE,
     ]
+
+
+def test_an_id_that_is_pruned_while_it_is_sent_again_is_accepted_anew(monkeypatch):
+    """It is there when the insert meets it, and gone when its content is to be compared."""
+    inserts = [{"b": 7}, {"a": 8}]
+    monkeypatch.setattr(store, "_insert", lambda connection, events, member: inserts.pop(0))
+    monkeypatch.setattr(store, "_stored", lambda connection, ids: {})
+    settled = store.commit_group(None, [event("a"), event("b")], "api")
+    assert settled.outcomes == [Outcome.ACCEPTED] * 2
+    assert {one.transaction_id: one.accepted_at_ms for one in settled.accepted} == {"a": 8, "b": 7}
+    assert inserts == []
