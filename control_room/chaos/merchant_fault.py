@@ -108,8 +108,9 @@ class MerchantBehaviour(Fault):
         now, seen = self._now(runtime, self.facts["set"])
         if not seen.ok:
             return seen
-        answer = probe(runtime.endpoints().merchant_url, now)
-        return Evidence(fits(now, answer), {**seen.facts, **answer.facts()})
+        ends = runtime.endpoints()
+        answer = probe(ends.merchant_url, now)
+        return Evidence(fits(now, answer, relayed=ends.relayed), {**seen.facts, **answer.facts()})
 
     def _compared(self, runtime: Runtime, wanted: Mapping[str, Any]) -> Evidence:
         return self._now(runtime, wanted)[1]

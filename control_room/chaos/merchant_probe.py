@@ -106,10 +106,11 @@ def _read_head(head: bytes, seen: Seen) -> None:
     seen.moved, seen.retry_after = b"location" in names, b"retry-after" in names
 
 
-def fits(behaviour: Mapping[str, Any], seen: Seen) -> bool:
+def fits(behaviour: Mapping[str, Any], seen: Seen, *, relayed: bool = False) -> bool:
     """Whether this is how a merchant of that behaviour answers.
 
     Of one that flaps it must be the failing half (a change begins with it); of one that fails now and then, either.
+    Through a relay (see `Endpoints.relayed`) a reset is seen as a connection that is closed without an answer.
     """
     latency_ms = float(behaviour.get("latency_ms", 0))
     if seen.answer == "nothing" and latency_ms > 1000 * LONG_LATENCY_S:
@@ -121,6 +122,8 @@ def fits(behaviour: Mapping[str, Any], seen: Seen) -> bool:
         return seen.answer in _normal_answers(behaviour)
     if mode == "drip":
         return _dripped(behaviour, seen)
+    if relayed and mode in _RESETTING:
+        return seen.answer in ("reset", "closed") and not seen.size_bytes
     return mode in _FITTING and _FITTING[mode](seen)
 
 
@@ -137,12 +140,11 @@ def _dripped(behaviour: Mapping[str, Any], seen: Seen) -> bool:
     return not seen.whole or seen.took_ms - seen.began_ms >= 500 * float(behaviour.get("drip_s", 0))
 
 
+_RESETTING: Final = ("refuse", "reset-before-body", "reset-after-ledger")
 _FITTING: Final[Mapping[str, Callable[[Seen], bool]]] = {
     "outage": lambda seen: seen.answer == "500",
     "silent": lambda seen: seen.answer == "nothing",
-    "refuse": lambda seen: seen.answer == "reset" and not seen.size_bytes,
-    "reset-before-body": lambda seen: seen.answer == "reset" and not seen.size_bytes,
-    "reset-after-ledger": lambda seen: seen.answer == "reset" and not seen.size_bytes,
+    **dict.fromkeys(_RESETTING, lambda seen: seen.answer == "reset" and not seen.size_bytes),
     "rate-limited": lambda seen: seen.answer == "429" and seen.retry_after,
     "gone": lambda seen: seen.answer == "410",
     "redirect": lambda seen: seen.answer == "301" and seen.moved,

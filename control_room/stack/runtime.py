@@ -100,6 +100,8 @@ class Endpoints:
     """The port that tells whether a member listens, by member name (none for those that only dial out)."""
     kafka_client: Mapping[str, str] = field(default_factory=dict, repr=False)
     """How to be let in by the brokers: librdkafka's properties, secrets among them."""
+    relayed: bool = False
+    """Whether an engine's relay takes every connection to a published port before the member does."""
 
     def kafka_settings(self) -> KafkaSettings:
         """Where Kafka is, and how to be let in: what every Kafka client of the control room is made with."""

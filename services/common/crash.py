@@ -9,11 +9,12 @@ per batch or delivery.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from services.common.identity import own_name
 
 SETTING: Final = "CRASH_POINTS"
 
@@ -66,7 +67,7 @@ def chosen_by(environ: Mapping[str, str]) -> Callable[[str], None]:
     folder = environ.get(SETTING)
     if not folder:
         return _pass
-    member = environ.get("MEMBER_NAME") or socket.gethostname()
+    member = environ.get("MEMBER_NAME") or own_name()
 
     def end_if_armed(name: str) -> None:
         try:

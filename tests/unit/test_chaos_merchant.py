@@ -195,3 +195,11 @@ def test_a_merchant_that_is_not_there_is_no_silent_one():
 def test_an_orderly_merchant_is_seen_to_give_the_answers_its_failure_rate_allows(behaviour, possible):
     every = ("200", "301", "410", "429", "500", "nothing", "reset", "closed", "refused")
     assert {answer for answer in every if fits({"mode": "normal", **behaviour}, Seen(answer))} == possible
+
+
+def test_through_a_relay_a_reset_is_seen_as_a_close_without_an_answer_and_nothing_else_is():
+    for mode in ("refuse", "reset-before-body", "reset-after-ledger"):
+        assert fits({"mode": mode}, Seen("closed"), relayed=True)
+        assert not fits({"mode": mode}, Seen("closed"))
+        assert not fits({"mode": mode}, Seen("200", size_bytes=20), relayed=True)
+    assert not fits({"mode": "outage"}, Seen("closed"), relayed=True)

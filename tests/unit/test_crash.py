@@ -36,6 +36,15 @@ def test_an_armed_point_ends_the_process_with_its_own_code_once(tmp_path):
     assert run(tmp_path).stdout == "went on\n", "one arming, one end"
 
 
+def test_a_container_goes_by_the_name_that_the_service_itself_goes_by(tmp_path, monkeypatch):
+    ended = []
+    monkeypatch.setattr(crash, "own_name", lambda: "dispatcher")
+    monkeypatch.setattr(crash.os, "_exit", ended.append)
+    crash.arm_file(tmp_path, "dispatcher", "dispatcher.after-2xx").touch()
+    crash.chosen_by({"CRASH_POINTS": str(tmp_path)})("dispatcher.after-2xx")
+    assert ended == [crash.POINTS["dispatcher.after-2xx"].exit_code]
+
+
 def test_a_point_armed_in_another_member_or_another_point_ends_nothing(tmp_path):
     crash.arm_file(tmp_path, "ingestion-api-1", "dispatcher.after-2xx").touch()
     crash.arm_file(tmp_path, "dispatcher", "dispatcher.before-commit").touch()

@@ -200,6 +200,7 @@ def endpoints(ports: Mapping[str, int], environ: Mapping[str, str], password: st
         metrics_urls={name: f"{base[name]}/metrics" for name in (*_METRICS, *further)},
         dispatcher_status_url=f"{base['dispatcher']}/status",
         ports=dict(ports),
+        relayed=True,
     )
 
 
