@@ -93,7 +93,9 @@ def table(
 
 
 def _given(settings: tuple[str, ...]) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in settings if "=" in pair)
+    if wrong := [pair for pair in settings if "=" not in pair]:
+        raise click.BadParameter(f"{wrong[0]} is not NAME=VALUE", param_hint="--set")
+    return dict(pair.split("=", 1) for pair in settings)
 
 
 def _ended(document: dict[str, Any], out: Path | None) -> bool:

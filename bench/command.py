@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 _LOOK_S: Final = 0.02
 _PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
@@ -42,18 +42,19 @@ def cost_of(command: Sequence[str], environ: Mapping[str, str]) -> Cost:
     """
     began_s, peak_kb = time.monotonic(), 0
     with subprocess.Popen(command, env=dict(environ), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        os.set_blocking(process.stdout.fileno(), False)  # type: ignore[union-attr] # a pipe was asked for
+        output = cast("IO[bytes]", process.stdout)  # a pipe was asked for
+        os.set_blocking(output.fileno(), False)
         parts = []
         while True:
             peak_kb = max(peak_kb, _peak_kb(process.pid))
-            parts.append(process.stdout.read() or b"")  # type: ignore[union-attr] # as above
+            parts.append(output.read() or b"")
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
             time.sleep(_LOOK_S)  # the high-water mark cannot be waited for
         took_s = time.monotonic() - began_s
         process.returncode = os.waitstatus_to_exitcode(status)
-        parts.append(process.stdout.read() or b"")  # type: ignore[union-attr] # as above
+        parts.append(output.read() or b"")
     said = b"".join(parts).decode(errors="replace")
     cpu_s = used.ru_utime + used.ru_stime
     return Cost(process.returncode, round(took_s, 2), round(cpu_s, 2), round(peak_kb / 1024, 1), said)

@@ -1,9 +1,12 @@
 """The HTTP client where what an answer says counts; as the dispatcher uses it: test_dispatcher_deliver."""
 
 import asyncio
+import socket
+import time
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from services.common.http_client import HttpClient, NoAnswerError
 
@@ -70,3 +73,21 @@ async def test_of_a_long_answer_so_much_is_kept_and_the_rest_is_not_waited_for()
         assert (reply.status, reply.body) == (400, b"x" * 500)
         assert client.idle_connections == 0
         client.close()
+
+
+def test_a_loop_that_was_late_itself_does_not_call_the_other_side_late():
+    """Without processor time for longer than a request may take, the client finds the answer in the socket."""
+
+    async def request(server):
+        client = HttpClient(f"http://127.0.0.1:{server.getsockname()[1]}/hook", timeout_s=0.3)
+        answer = asyncio.create_task(client.post({}, b"{}"))
+        caller, _ = await asyncio.to_thread(server.accept)
+        with caller:
+            assert await asyncio.to_thread(caller.recv, 65536)
+            caller.sendall(WHOLE)
+            time.sleep(0.5)  # the loop stands still: that is what is tested
+            assert (await answer).status == 201
+        client.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uvloop.run(request(server))  # the services' own loop

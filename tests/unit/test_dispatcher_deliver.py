@@ -10,7 +10,6 @@ import tracemalloc
 from contextlib import asynccontextmanager
 
 import pytest
-import uvloop
 
 from services.common import http_client
 from services.common.http_client import MAX_ANSWER_BYTES
@@ -382,21 +381,3 @@ async def test_the_address_is_sent_as_it_stands_in_the_url():
         head = requests[0][0].decode()
     assert head.startswith("POST /a%20b?c=d&e=f HTTP/1.1\r\n")
     assert f"Host: {base}\r\n" in head
-
-
-def test_a_loop_that_was_late_itself_does_not_call_the_merchant_late():
-    """Without processor time for longer than an attempt may take, the dispatcher finds the answer in the socket."""
-
-    async def attempt(server):
-        deliverer = HttpDeliverer(f"http://127.0.0.1:{server.getsockname()[1]}/hook", timeout_s=0.3)
-        answer = asyncio.create_task(deliverer.post({}, BODY))
-        caller, _ = await asyncio.to_thread(server.accept)
-        with caller:
-            assert await asyncio.to_thread(caller.recv, 65536)
-            caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            time.sleep(0.5)  # the loop stands still: that is what is tested
-            assert await answer == Answer(200)
-        await deliverer.close()
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        uvloop.run(attempt(server))  # the dispatcher's own loop
