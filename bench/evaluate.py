@@ -14,12 +14,14 @@ _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 def figures(load: Load, ids: Sequence[str], published: Published, attempts: Sequence[Attempt]) -> dict[str, Any]:
     """The figures of one load, units in the names.
 
-    An event's latency runs from when it should have left to the first 200 that the receiver answered.
+    An event's latency runs from when it should have left to the first 200 that the receiver answered; `accepted_to_…`
+    from when its acceptance reached the publisher, which is 0 where the delivery was there before the answer.
     """
     arrived = _Arrivals(ids, attempts)
     acknowledged = [i for i, status in enumerate(published.status) if 200 <= status < 300]
     first_ok_s, scheduled_s = arrived.first_ok_s, published.scheduled_s
     latency_s = sorted(at_s - scheduled_s[i] for i, at_s in first_ok_s.items() if scheduled_s[i])
+    after_answer_s = sorted(max(0.0, first_ok_s[i] - published.answered_s[i]) for i in acknowledged if i in first_ok_s)
     answer_s = sorted(published.answered_s[i] - scheduled_s[i] for i in acknowledged)
     began_s = min((sent_s for sent_s in published.sent_s if sent_s), default=0.0)
     last_answer_s = max((published.answered_s[i] for i in acknowledged), default=began_s)
@@ -46,6 +48,7 @@ def figures(load: Load, ids: Sequence[str], published: Published, attempts: Sequ
         "answers": published.answers,
         "accept_ms": _quantiles_ms(answer_s),
         "scheduled_to_delivered_ms": _quantiles_ms(latency_s),
+        "accepted_to_delivered_ms": _quantiles_ms(after_answer_s),
         "drain_s": round(max(0.0, last_delivery_s - last_answer_s), 2),
         "first_try": _first_try(arrived, published, began_s),
     }

@@ -172,8 +172,11 @@ def _rate_and_cost(found: Mapping[str, Any]) -> str:
 
 
 def _latency(found: Mapping[str, Any]) -> str:
-    latency = found["scheduled_to_delivered_ms"]
-    return f"p50 {latency['p50']} / p99 {latency['p99']} ms, {found['cpu_s_per_1000']:.2f} CPU-s per 1,000"
+    latency, accepted = found["scheduled_to_delivered_ms"], found["accepted_to_delivered_ms"]
+    return (
+        f"p50 {latency['p50']} / p99 {latency['p99']} ms, from acceptance {accepted['p50']} / {accepted['p99']} ms, "
+        f"{found['cpu_s_per_1000']:.2f} CPU-s per 1,000"
+    )
 
 
 def _first_try(found: Mapping[str, Any]) -> str:

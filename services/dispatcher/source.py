@@ -28,7 +28,7 @@ from services.dispatcher.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 BATCH: Final = 500
-POLL_S: Final = 0.1
+POLL_S: Final = 0.2
 """How long a poll waits for the first record: also how late a commit or a resume may be."""
 IDLE_POLL_S: Final = 0.05
 DRY_STEP_S: Final = 0.005
