@@ -1,4 +1,4 @@
-"""`python -m bench`: `table` (what `make bench` runs), `load` for one load against any system, `ceiling`."""
+"""`python -m bench`: `table` (what `make bench` runs), `spread` of several, `load` for one load against any system, …"""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import psycopg
 
 from bench import kept, machine
 from bench import soak as soaking
+from bench import spread as spreading
 from bench.adapters import ADAPTERS, Target
 from bench.alone import ALONE, ROWS, Alone, AloneRow
 from bench.growth import grow
 from bench.load import Behaviour, Load
 from bench.measure import measure
 from bench.receiver import Receiver
-from bench.rows import FULL, OLD_ROWS, QUICK, Bench, Row
+from bench.rows import FULL, QUICK, Row
+from bench.sitting import OLD_ROWS, Bench
 from bench.stack import running_stack
 from control_room.stack.runtime import StackError
 from control_room.verify.manifest import EvidenceError
@@ -213,6 +215,18 @@ def growth(
     except (StackError, OSError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(0 if _ended(document, out) else 1)
+
+
+@main.command()
+@click.argument(
+    "results", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True, metavar="FILE..."
+)
+def spread(results: tuple[Path, ...]) -> None:
+    """Print the median and the spread of each figure of several results of `table`, in Markdown."""
+    try:
+        click.echo(spreading.table_of([json.loads(path.read_text(encoding="utf-8")) for path in results]))
+    except (ValueError, KeyError) as error:
+        raise click.ClickException(f"not all of these are results of `table`: {error!r}") from error
 
 
 @main.command()

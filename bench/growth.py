@@ -16,7 +16,7 @@ from typing import Any, Final
 from bench.load import Behaviour, Load
 from bench.measure import Say, measure
 from bench.receiver import Receiver
-from bench.rows import Bench
+from bench.sitting import Bench
 from bench.stack import running_stack
 from control_room.stack.local.layout import Layout
 

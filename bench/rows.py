@@ -7,60 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.adapters import Target
+from bench import backlog
 from bench.load import Behaviour, Load
-from bench.measure import Patience, Say, measure
+from bench.measure import Patience
 from bench.old_rows import fill
 from bench.processes import tree_cpu_s
-from bench.receiver import Receiver
-from bench.stack import Stack
-from control_room.stack.runtime import BROKERS
+from bench.sitting import Bench
 
-_CALM: Final = Behaviour()
-_WARM_UP_EVENTS: Final = 5_000
-_BULK_EVENTS: Final = 100
-"""Events in one request of the rows in bulk."""
-_BULK_CONNECTIONS: Final = 8
-_BACKLOG_EVENTS: Final = 200_000
 _LADDER_PER_S: Final = (400, 600, 800, 1000, 1200, 1500)
 _LADDER_S: Final = 20
 _GROWS: Final = 2.0
 """A backlog grows where the median of the last fifth is so many times that of the first, and 100 ms more."""
 _IDLE_S: Final = 30.0
-OLD_ROWS: Final = 5_000_000
 _OLD_S: Final = 20 * 86_400.0
 """How long ago the oldest came: younger than the retention, so that nothing prunes them while it is measured."""
 _OLD_PER_S: Final = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A stack that is up, and the receiver that its webhooks go to."""
-
-    stack: Stack
-    receiver: Receiver
-    say: Say
-    old_rows: int = OLD_ROWS
-    """How many payments of long ago the row of that name adds."""
-
-    @property
-    def target(self) -> Target:
-        """The stack as it runs now."""
-        return self.stack.target()
-
-    def run(
-        self,
-        load: Load,
-        behaviour: Behaviour = _CALM,
-        patience: Patience | None = None,
-        before_drain: Callable[[], None] | None = None,
-    ) -> dict[str, Any]:
-        """One measurement."""
-        return measure(self.target, self.receiver, load, behaviour, patience, before_drain)
-
-    def warm_up(self) -> None:
-        """Caches and compilers, before the first row."""
-        self.run(Load(_WARM_UP_EVENTS), patience=Patience(settle_s=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +41,7 @@ def _closed(bench: Bench) -> dict[str, Any]:
 
 
 def _bulk(bench: Bench) -> dict[str, Any]:
-    return bench.run(Load(50_000, connections=_BULK_CONNECTIONS, batch=_BULK_EVENTS))
+    return bench.run(Load(50_000, connections=backlog.BATCH_CONNECTIONS, batch=backlog.BATCH_EVENTS))
 
 
 def _open(rate_per_s: int, seconds: int = 60) -> Callable[[Bench], dict[str, Any]]:
@@ -113,29 +74,10 @@ def _hanging(bench: Bench) -> dict[str, Any]:
     return {**found, "calm_first_try": calm["first_try"]}
 
 
-def _kafka_backlog(bench: Bench) -> dict[str, Any]:
-    """What waits in Kafka while no dispatcher runs, and how fast one that comes back delivers it."""
-    bench.stack.runtime.stop(["dispatcher"])
-    return _drained(bench, lambda: bench.stack.runtime.start(["dispatcher"]))
-
-
-def _outbox_backlog(bench: Bench) -> dict[str, Any]:
-    """What waits in the outbox while no broker runs, and how fast it is published and delivered once they are back."""
-    bench.stack.runtime.stop(BROKERS)
-    return _drained(bench, lambda: bench.stack.runtime.start(BROKERS))
-
-
-def _drained(bench: Bench, come_back: Callable[[], None]) -> dict[str, Any]:
-    load = Load(_BACKLOG_EVENTS, connections=_BULK_CONNECTIONS, batch=_BULK_EVENTS)
-    found = bench.run(load, patience=Patience(settle_s=0, quiet_s=900, drain_s=900), before_drain=come_back)
-    return {**found, "drained_per_s": round(found["delivered"] / max(0.01, found["drain_s"]), 1)}
-
-
 def _old_rows(bench: Bench) -> dict[str, Any]:
     """The closed loop before and after, in one sitting. They stay: the rows measured after this one have them too."""
     before = bench.run(Load(50_000))
-    conninfo = bench.stack.runtime.endpoints().postgres_conninfo
-    filled_s = fill(conninfo, bench.old_rows, age_s=_OLD_S, per_s=_OLD_PER_S, say=bench.say)
+    filled_s = fill(bench.conninfo, bench.old_rows, age_s=_OLD_S, per_s=_OLD_PER_S, say=bench.say)
     bench.warm_up()
     after = bench.run(Load(50_000))
     return {
@@ -193,6 +135,14 @@ def _drain(found: Mapping[str, Any]) -> str:
     return f"{found['drained_per_s']:.0f}/s, {found['missing']} missing"
 
 
+def _published(found: Mapping[str, Any]) -> str:
+    beside = found["beside"]
+    return (
+        f"{found['published_per_s']:.0f}/s published, {found['drained_per_s']:.0f}/s delivered, {found['missing']} missing; "
+        f"accepting beside it p99 {beside['accept_ms']['p99']} ms, calm {beside['calm_accept_ms']['p99']} ms"
+    )
+
+
 def _against_before(found: Mapping[str, Any]) -> str:
     before = found["before"]
     return (
@@ -220,8 +170,8 @@ FULL: Final = (
     Row("sustained", "highest open-loop rate without a growing backlog", "800/s", _sustained, _highest),
     Row("failing", "30 % of answers are 500", "450/s at the first try, 0 missing", _failing, _first_try),
     Row("hanging", "30 % of requests hang, 300/s", "2x calm, 200 MB", _hanging, _beside_hanging),
-    Row("kafka-backlog", "drain of 200,000 in Kafka", "3,000/s", _kafka_backlog, _drain),
-    Row("outbox-backlog", "drain of 200,000 in the outbox", "5,000/s", _outbox_backlog, _drain),
+    Row("kafka-backlog", "drain of 200,000 in Kafka", "3,000/s", backlog.in_kafka, _drain),
+    Row("outbox-backlog", "drain of 200,000 in the outbox", "5,000/s, p99 2x calm", backlog.in_outbox, _published),
     Row("idle", "idle stack", "10 %, 1.6 GiB", _idle, _idle_cost),
     Row("old-rows", "with 5,000,000 old rows in Postgres", "10 % slower", _old_rows, _against_before),
 )

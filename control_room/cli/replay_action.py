@@ -20,6 +20,7 @@ from control_room.runs.begin import begin_run
 from control_room.runs.folders import find_run
 from control_room.runs.recording import recorded
 from control_room.stack.runtime import NotRunningError, Runtime
+from services.common import garbage
 from services.common.signing import Secrets
 
 
@@ -63,6 +64,7 @@ def run(runtime: Runtime, state_dir: Path, folder: RunFolder, url: str | None, r
 
         line.say(f"run {folder.run_id}: sending {folder.options.source}")
         sending = Replay(folder, url or runtime.endpoints().api_url, secrets, on_progress=show, resume=resume)
+        garbage.search_rarely()
         with recorded(runtime, state_dir, folder.path):
             return run_replay(sending)
 

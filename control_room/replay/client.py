@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -33,8 +33,7 @@ class Outcome(StrEnum):
     """It may have been accepted or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back, if anything did."""
 
     outcome: Outcome
@@ -75,8 +74,9 @@ class ApiClient:
     async def __aenter__(self) -> ApiClient:
         """Gets ready; connections follow with the requests."""
         batch_url = str(self._url / "batch")
-        self._one = HttpClient(str(self._url), timeout_s=self._timeout_s, keep_bytes=_MAX_ANSWER_BYTES)
-        self._batch = HttpClient(batch_url, timeout_s=self._timeout_s, keep_bytes=_MAX_BATCH_ANSWER_BYTES)
+        make = partial(HttpClient, timeout_s=self._timeout_s, headers=_HEADERS)
+        self._one = make(str(self._url), keep_bytes=_MAX_ANSWER_BYTES)
+        self._batch = make(batch_url, keep_bytes=_MAX_BATCH_ANSWER_BYTES)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -104,7 +104,7 @@ class ApiClient:
         """What came back; an Answer where nothing did."""
         assert client is not None, "use `async with`"  # noqa: S101 - a fault of the caller, not of input
         try:
-            reply = await client.post({**_HEADERS, SIGNATURE_HEADER: self._secrets.sign(body)}, body)
+            reply = await client.post({SIGNATURE_HEADER: self._secrets.sign(body)}, body)
         except NoAnswerError as error:
             return Answer(Outcome.UNKNOWN, why=_WHY.get(error.why, "reset"), again=True)
         return Received(reply.status, reply.body, reply.served_by[:64], reply.retry_after)

@@ -11,6 +11,7 @@ _GROWTH: Final = 1.02
 _BUCKETS: Final = 1000
 """10 µs · 1.02^1000 is an hour."""
 _FACTOR: Final = 1 / math.log(_GROWTH)
+_log: Final = math.log
 
 
 class LatencyHistogram:
@@ -23,10 +24,11 @@ class LatencyHistogram:
 
     def add(self, latency_s: float) -> None:
         """Counts one latency."""
-        bucket = int(math.log(latency_s / _LOWEST_S) * _FACTOR) if latency_s > _LOWEST_S else 0
-        self._counts[min(bucket, _BUCKETS - 1)] += 1
+        bucket = int(_log(latency_s / _LOWEST_S) * _FACTOR) if latency_s > _LOWEST_S else 0
+        self._counts[bucket if bucket < _BUCKETS else _BUCKETS - 1] += 1
         self.count += 1
-        self.max_s = max(self.max_s, latency_s)
+        if latency_s > self.max_s:
+            self.max_s = latency_s
 
     def percentiles_s(self, *shares: float) -> tuple[float, ...]:
         """For each of `shares` (0 to 1, ascending) the latency that so many stay under; zeros before the first."""

@@ -163,7 +163,7 @@ class AnsweredRows:
 
 
 def _now() -> float:
-    return round(time.time(), 6)
+    return time.time_ns() // 1000 / 1e6
 
 
 def _read(path: Path, fd: int) -> tuple[ChainWriter, int, AnsweredRows]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from control_room.replay.options import ReplayOptions
 from control_room.replay.source import CsvSource, RawRow
@@ -20,11 +20,11 @@ from services.common.event import AMOUNT, COLUMNS, TRANSACTION_ID, InvalidEventE
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ID_PLACE: Final = COLUMNS.index(TRANSACTION_ID)
+_EXACT_CHARS: Final = 15
+"""A number of so few characters is exact as a float: IEEE 754's double keeps 15 significant decimal digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(NamedTuple):
     """One payment, ready to be sent."""
 
     line: int
@@ -84,7 +84,7 @@ def read_payment(source: CsvSource, row: RawRow, fresh_id: str | None) -> Paymen
     cells = row.cells
     if len(cells) != source.columns:
         return _rejected(row, f"has {len(cells)} columns, the header has {source.columns}")
-    document: dict[str, Any] = {column: cells[place] for column, place in zip(COLUMNS, source.places, strict=True)}
+    document: dict[str, Any] = dict(zip(COLUMNS, source.cells_of(cells), strict=True))
     faults: dict[str, str] = {}
     if fresh_id is not None:
         if not _UUID.fullmatch(document[TRANSACTION_ID]):
@@ -95,7 +95,7 @@ def read_payment(source: CsvSource, row: RawRow, fresh_id: str | None) -> Paymen
         document[AMOUNT] = float(amount)
     try:
         event = validate(document)
-        if not faults and event.amount != Decimal(amount):
+        if not faults and len(amount) > _EXACT_CHARS and event.amount != Decimal(amount):
             # More digits than a JSON number keeps: as text the amount stays exactly what the file says.
             document[AMOUNT] = amount
             event = validate(document)

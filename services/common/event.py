@@ -7,9 +7,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring_ascii
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 TRANSACTION_ID: Final = "Transaction ID"
@@ -39,6 +40,11 @@ MAX_AMOUNT: Final = Decimal("1e15")
 """Far above any payment in rupees; keeps a hostile exponent from becoming a number of a million digits."""
 _MAX_DIGITS: Final = 1000
 
+_SORTED: Final = sorted(COLUMNS)
+"""The amount comes first."""
+_IN_ORDER: Final = itemgetter(*_SORTED)
+_CANONICAL: Final = "{%s}" % ", ".join(f'"{column}": %s' for column in _SORTED)
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
 _UPI = re.compile(r"[^\s@]+@[^\s@]+")
@@ -55,8 +61,7 @@ class InvalidEventError(ValueError):
         self.fields = dict(fields or {})
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One valid payment event."""
 
     transaction_id: str
@@ -155,22 +160,48 @@ def validate(document: Mapping[str, Any], found: Mapping[str, str] | None = None
     Raises:
         InvalidEventError: with every faulty field and its reason, not just the first.
     """
+    if not found and document.keys() == _CHECKS.keys():
+        try:
+            return _event(document)
+        except ValueError:
+            pass  # what is wrong with it is gathered below: an event that is right need not wait for that
+    faults = _faults(document) | dict(found or {})
+    raise InvalidEventError(f"The event has {len(faults)} faulty field{'s' * (len(faults) > 1)}.", faults)
+
+
+def _event(document: Mapping[str, Any]) -> Event:
+    """Raises ValueError at the first faulty field."""
+    return Event(
+        _transaction_id(document[TRANSACTION_ID]),
+        _timestamp(document[TIMESTAMP]),
+        _name(document[SENDER_NAME]),
+        _upi_id(document[SENDER_UPI_ID]),
+        _name(document[RECEIVER_NAME]),
+        _upi_id(document[RECEIVER_UPI_ID]),
+        _amount(document[AMOUNT]),
+        _status(document[STATUS]),
+        _canonical(document),
+    )
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    """`canonical_bytes` of an event whose fields are right: the same bytes in a third of the time."""
+    amount, *texts = _IN_ORDER(document)
+    written = encode_basestring_ascii(amount) if isinstance(amount, str) else repr(amount)
+    return (_CANONICAL % (written, *map(encode_basestring_ascii, texts))).encode()
+
+
+def _faults(document: Mapping[str, Any]) -> dict[str, str]:
     faults: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    for column in COLUMNS:
+    for column, check in _CHECKS.items():
         if column not in document:
             faults[column] = "is missing"
             continue
         try:
-            values[column] = _CHECKS[column](document[column])
+            check(document[column])
         except ValueError as error:
             faults[column] = str(error)
-    if document.keys() != _CHECKS.keys():
-        faults.update({str(key): "is not a field of an event" for key in document if key not in _CHECKS})
-    faults.update(found or {})
-    if faults:
-        raise InvalidEventError(f"The event has {len(faults)} faulty field{'s' * (len(faults) > 1)}.", faults)
-    return Event(**{_NAMES[column]: values[column] for column in COLUMNS}, canonical=canonical_bytes(document))
+    return faults | {str(key): "is not a field of an event" for key in document if key not in _CHECKS}
 
 
 def _transaction_id(value: object) -> str:
@@ -193,7 +224,7 @@ def _text(value: object, limit: int) -> str:
         raise ValueError("must be text that is not empty")
     if len(value) > limit:
         raise ValueError(f"must be at most {limit} characters long")
-    if _UNPRINTABLE.search(value):
+    if not value.isprintable() and _UNPRINTABLE.search(value):  # most text is, and the first question is the quicker
         raise ValueError("must not hold control characters or lone surrogates")
     return value
 
@@ -234,22 +265,6 @@ def _status(value: object) -> str:
     return str(value)
 
 
-_NAMES: Final = dict(
-    zip(
-        COLUMNS,
-        (
-            "transaction_id",
-            "timestamp",
-            "sender_name",
-            "sender_upi_id",
-            "receiver_name",
-            "receiver_upi_id",
-            "amount",
-            "status",
-        ),
-        strict=True,
-    )
-)
 _CHECKS: Final = {
     TRANSACTION_ID: _transaction_id,
     TIMESTAMP: _timestamp,

@@ -27,6 +27,8 @@ MAX_HEAD_BYTES: Final = 32 * 1024
 _SERVED_BY: Final = b"x-served-by"
 KEEP_ALIVE_S: Final = 15.0
 """An idle connection is closed before common servers and balancers close it (60-75 s) under our hands."""
+_LOOK_S: Final = 0.1
+"""So much later than its time a request may end that has no answer."""
 
 
 class NoAnswerError(Exception):
@@ -51,7 +53,9 @@ class Reply(NamedTuple):
 class HttpClient:
     """POSTs to one URL. Belongs to one event loop; how many requests are under way is its caller's business."""
 
-    def __init__(self, url: str, *, timeout_s: float, keep_bytes: int = 0) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float, keep_bytes: int = 0, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Must be made inside the running loop.
 
         Args:
@@ -59,15 +63,21 @@ class HttpClient:
             timeout_s: for one request, from connecting to the end of its answer.
             keep_bytes: how much of an answer's body is kept. Where any is, an answer that does not come to its end, or
                 to so many bytes, is none: what it says counts, not its status alone.
+            headers: what every request carries, besides its own.
+
+        Raises:
+            NoAnswerError: one of `headers` would be two.
         """
         parsed = URL(url)
         self._keep_bytes = keep_bytes
         self._host, self._port = parsed.raw_host or "", parsed.port or 80
         self._tls = ssl.create_default_context() if parsed.scheme == "https" else None
         authority = parsed.host_port_subcomponent or self._host
-        self._begin = f"POST {parsed.raw_path_qs} HTTP/1.1\r\nHost: {authority}\r\n"
+        self._begin = f"POST {parsed.raw_path_qs} HTTP/1.1\r\nHost: {authority}\r\n{_lines(headers or {})}"
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
+        self._look_s = min(_LOOK_S, timeout_s / 4)
+        self._looking: asyncio.TimerHandle | None = None
         self._idle: deque[_Connection] = deque()
         self._open: set[_Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -86,6 +96,8 @@ class HttpClient:
         request = self._head(headers, len(body)) + body
         until_s = self._loop.time() + self._timeout_s
         connection = self._take() or await self._connect(until_s)
+        if self._looking is None:
+            self._looking = self._loop.call_later(self._look_s, self._look)
         try:
             return await connection.exchange(request, until_s)
         finally:
@@ -93,16 +105,14 @@ class HttpClient:
 
     def close(self) -> None:
         """Closes every connection; requests under way end without an answer."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for timer in (self._sweeping, self._looking):
+            if timer is not None:
+                timer.cancel()
         for connection in list(self._open):
             connection.close()
 
     def _head(self, headers: Mapping[str, str], length: int) -> bytes:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if lines.count("\r") != len(headers) or lines.count("\n") != len(headers):
-            raise NoAnswerError("malformed header")  # one that would be two: never sent
-        return f"{self._begin}{lines}Content-Length: {length}\r\n\r\n".encode()
+        return f"{self._begin}{_lines(headers)}Content-Length: {length}\r\n\r\n".encode()
 
     def _take(self) -> _Connection | None:
         while self._idle:
@@ -130,6 +140,13 @@ class HttpClient:
             due_s = self._idle[0].idle_since_s + KEEP_ALIVE_S
             self._sweeping = self._loop.call_at(due_s, self._sweep)
 
+    def _look(self) -> None:
+        """Ends what has taken too long. One timer for all: one for each request takes as long as signing it."""
+        now_s, under_way = self._loop.time(), False
+        for connection in list(self._open):
+            under_way = connection.expire(now_s) or under_way
+        self._looking = self._loop.call_later(self._look_s, self._look) if under_way else None
+
     async def _connect(self, until_s: float) -> _Connection:
         try:
             async with asyncio.timeout_at(until_s):
@@ -152,7 +169,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._answered: asyncio.Future[Reply] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
+        self._until_s = 0.0
         self._head_bytes = self._body_bytes = 0
         self._retry_after: str | None = None
         self._keep_bytes = keep_bytes
@@ -165,10 +182,7 @@ class _Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
 
     def exchange(self, request: bytes, until_s: float) -> asyncio.Future[Reply]:
-        """Sends `request`; its answer, or NoAnswerError. No answer by `until_s` on the loop's clock is one of those.
-
-        A timer by itself: `asyncio.timeout` takes four times as long, for a cancellation that nobody needs here.
-        """
+        """Sends `request`; its answer, or NoAnswerError: one of those is no answer by `until_s` on the loop's clock."""
         self._answered = self._loop.create_future()
         self.reply, self._retry_after, self.reusable = None, None, False
         self._head_bytes = self._body_bytes = 0
@@ -177,14 +191,22 @@ class _Connection(asyncio.Protocol):
         if self.closed or self._transport is None:
             self._answered.set_exception(NoAnswerError("reset"))
         else:
-            self._expiry = self._loop.call_at(until_s, self._end, "timeout")
+            self._until_s = until_s
             self._transport.write(request)
         return self._answered
+
+    def expire(self, now_s: float) -> bool:
+        """Ends the exchange under way where its time is over; whether one is still under way."""
+        if self._answered is None or self._answered.done():
+            return False
+        if now_s >= self._until_s:
+            self._end("timeout")
+            return False
+        return True
 
     def close(self) -> None:
         """At once: nothing that comes now is of interest."""
         self.closed, self.reusable = True, False
-        self._forget_time()
         if self._transport is not None:
             self._transport.abort()
 
@@ -252,7 +274,6 @@ class _Connection(asyncio.Protocol):
         if self._keep_bytes:
             self.reply = self.reply._replace(served_by=self._served_by, body=b"".join(self._parts)[: self._keep_bytes])
         self._answered.set_result(self.reply)
-        self._forget_time()
 
     def _end(self, why: str) -> None:
         """The exchange is over with the connection: a status that is there decides, else there is none and `why`."""
@@ -263,10 +284,12 @@ class _Connection(asyncio.Protocol):
                 self._answered.set_exception(NoAnswerError(why))
         self.close()
 
-    def _forget_time(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+
+def _lines(headers: Mapping[str, str]) -> str:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\r") != len(headers) or lines.count("\n") != len(headers):
+        raise NoAnswerError("malformed header")  # one that would be two: never sent
+    return lines
 
 
 def _name(error: Exception) -> str:

@@ -9,6 +9,7 @@ import base64
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 SIGNATURE_HEADER: Final = "X-HMAC-Signature"
@@ -79,7 +80,7 @@ class Secrets:
 
     def sign(self, body: bytes) -> str:
         """The value of `X-HMAC-Signature` for `body`: lower-case hex HMAC-SHA256 with the first secret."""
-        return hmac.digest(self.keys[0], body, "sha256").hex()
+        return _mac(self.keys[0], body).hexdigest()
 
     def verify(self, signature: str | None, *bodies: bytes) -> bool:
         """Whether `signature` fits one of `bodies` under one of the secrets. Constant time per comparison.
@@ -91,7 +92,7 @@ class Secrets:
             return False
         given = signature.encode()
         return any(
-            hmac.compare_digest(given, hmac.digest(key, body, "sha256").hex().encode())
+            hmac.compare_digest(given, _mac(key, body).hexdigest().encode())
             for body in bodies
             for key in self.keys
         )
@@ -112,10 +113,22 @@ class Secrets:
         return any(hmac.compare_digest(one, other) for one in given for other in good)
 
 
+@cache
+def _keyed(key: bytes) -> hmac.HMAC:
+    """Made once for each secret: a copy of it takes two thirds of the time of starting anew."""
+    return hmac.new(key, digestmod="sha256")
+
+
+def _mac(key: bytes, message: bytes) -> hmac.HMAC:
+    mac = _keyed(key).copy()
+    mac.update(message)
+    return mac
+
+
 def standard_signature(keys: Sequence[bytes], webhook_id: str, timestamp_s: int, body: bytes) -> str:
     """Standard Webhooks signatures of `body`, one per key of raw bytes, separated by spaces."""
     signed = b"%s.%d.%s" % (webhook_id.encode(), timestamp_s, body)
-    return " ".join("v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)
+    return " ".join("v1," + base64.b64encode(_mac(key, signed).digest()).decode() for key in keys)
 
 
 def standard_webhooks_secret(secret: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import random
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, Final
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
+from services.common import garbage
 from services.common.kafka import (
     TopicError,
     ask_topic,
@@ -44,8 +44,6 @@ RETRY_S: Final = 0.5
 TOPICS_TIMEOUT_S: Final = 5.0
 LEAVE_S: Final = 4.0
 """Of the grace, how much is kept for the last records, the last commit and the close."""
-GC_THRESHOLD: Final = 50_000
-"""Allocations between two collections: the default of 700 costs a tenth of the CPU here, and there are few cycles."""
 
 
 class FatalError(RuntimeError):
@@ -176,9 +174,7 @@ class Service:
         )
         recording = asyncio.create_task(recorder.run())
         recording.add_done_callback(self._recording_ended)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
+        garbage.search_rarely()
         requeuer.start()
         source.start()
         standstill = Standstill(self._loop, lambda: source.rounds, self._fatal)

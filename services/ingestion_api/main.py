@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import socket
@@ -17,7 +16,7 @@ import uvicorn
 import uvloop
 from confluent_kafka import Producer
 
-from services.common import lifecycle, logs
+from services.common import garbage, lifecycle, logs
 from services.common.kafka import make_producer
 from services.common.lanes import Lanes
 from services.common.lifecycle import StopFlag
@@ -46,8 +45,6 @@ _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75
 """Longer than nginx keeps an idle connection to a replica (60 s): whoever closes first must not be the one who may
 find a request on its way."""
-_GC_THRESHOLD: Final = 50_000
-"""Allocations between two collections: a request leaves little that counting references does not free."""
 _SWITCH_INTERVAL_S: Final = 0.001
 """The writer gets the interpreter back this soon after a COMMIT under load, instead of after 5 ms."""
 
@@ -181,9 +178,7 @@ async def _serve(settings: ApiSettings, store: GroupCommit, handover: Handover, 
         server.leave()
 
     loop.add_reader(stop.fileno(), leave)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    garbage.search_rarely()
     log.info("listening host=%s port=%d", settings.listen_host, settings.api_port)
     await server.serve([listener])
     return 0

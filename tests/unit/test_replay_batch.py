@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -160,10 +159,10 @@ async def test_an_open_loop_keeps_the_rate_of_payments_and_latency_counts_from_e
 
 
 def test_a_batch_never_grows_beyond_what_the_api_takes(some):
-    large = [replace(some[0], body=b"x" * 300_000) for _ in range(7)]
+    large = [some[0]._replace(body=b"x" * 300_000) for _ in range(7)]
     found = [len(batch.payments) for batch in batches(iter(large), 500)]
     assert found == [3, 3, 1]
-    huge = [replace(some[0], body=b"x" * (MAX_BATCH_BYTES + 1))]
+    huge = [some[0]._replace(body=b"x" * (MAX_BATCH_BYTES + 1))]
     assert [len(batch.payments) for batch in batches(iter(huge * 2), 500)] == [1, 1]
 
 
