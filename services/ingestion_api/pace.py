@@ -15,7 +15,7 @@ from typing import Final
 SHORTEST_S: Final = 0.01
 """Between two groups of a replica that is never late. With 5 ms 200 payments a second cost a quarter more, and arrive 2 ms
 earlier (docs/performance.md)."""
-_PATIENCE: Final = 3.0
+_PATIENCE: Final = 6.0
 """So many times its usual lateness a replica gathers events for."""
 _MEMORY: Final = 0.2
 """The share of the last group in the usual lateness."""

@@ -57,7 +57,7 @@ def test_replicas_that_share_a_clock_leave_at_the_same_time(clock):
 
 def test_a_replica_that_is_late_gathers_longer_but_never_longer_than_it_may(pace, clock):
     for _ in range(50):
-        leave(pace, clock, late_s=0.012)
+        leave(pace, clock, late_s=0.004)
     assert pace.step_s == 0.04
     for _ in range(50):
         assert leave(pace, clock, late_s=1.0) <= 0.08

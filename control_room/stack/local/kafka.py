@@ -32,6 +32,7 @@ _JVM_FLAGS: Final = (
     "-XX:ReservedCodeCacheSize=64m",
     "-Xss512k",
     "-XX:+ExitOnOutOfMemoryError",
+    "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
 )
 """Three brokers beside everything else on a small machine: small heaps, one collector thread, the quick compiler."""
