@@ -155,6 +155,8 @@ def _keys(terminal: Terminal, say: Say) -> Row:
     missed = 0
     dice = random.Random(1)  # noqa: S311 - when to press, no secret
     top: int | None = None
+    terminal.press("j")  # away from the top, or the first `g` would have nothing to draw
+    time.sleep(1)
     for number in range(2 * _PRESSES):
         key = "gj"[number % 2]
         begin, pressed_s = terminal.written, time.perf_counter()

@@ -225,6 +225,8 @@ class Service:
                 queued_min_messages=2000,
                 queued_max_messages_kbytes=4096,
                 fetch_queue_backoff_ms=20,
+                # An answer with records comes at once; one without any is asked for again this often.
+                fetch_wait_max_ms=1000,
                 fetch_error_backoff_ms=100,
                 error_cb=error_cb,
                 on_commit=on_commit,
