@@ -1,4 +1,4 @@
-"""`python -m bench`: `table` (what `make bench` runs), `spread` of several, `load` for one load against any system, …"""
+"""`python -m bench`: `table` (what `make bench` runs), `load` for one load against any system, and their like."""
 
 from __future__ import annotations
 

@@ -140,8 +140,9 @@ def _drain(found: Mapping[str, Any]) -> str:
 def _published(found: Mapping[str, Any]) -> str:
     beside = found["beside"]
     return (
-        f"{found['published_per_s']:.0f}/s published, {found['drained_per_s']:.0f}/s delivered, {found['missing']} missing; "
-        f"accepting beside it p99 {beside['accept_ms']['p99']} ms, calm {beside['calm_accept_ms']['p99']} ms"
+        f"{found['published_per_s']:.0f}/s published, {found['drained_per_s']:.0f}/s delivered, "
+        f"{found['missing']} missing; accepting beside it p99 {beside['accept_ms']['p99']} ms, "
+        f"calm {beside['calm_accept_ms']['p99']} ms"
     )
 
 

@@ -163,9 +163,11 @@ def write_safe_csv(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -
 
 def _safe(row: Row, texts: Sequence[int]) -> Row:
     """`row` with its texts made safe: nearly always as it is."""
-    if not any(isinstance(cell := row[place], str) and cell.startswith(FORMULA) for place in texts):
-        return row
-    return [safe_cell(cell) if isinstance(cell, str) else cell for cell in row]
+    for place in texts:
+        cell = row[place]
+        if isinstance(cell, str) and cell.startswith(FORMULA):
+            return [safe_cell(cell) if isinstance(cell, str) else cell for cell in row]
+    return row
 
 
 def write_jsonl(path: Path, columns: Sequence[Column], rows: Iterable[Row]) -> Path:

@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 
 _END = len(b',"c":"00000000"}\n')
+_CHECKSUM_AT = len(b'00000000"}\n')
+"""Both from a line's end."""
 
 
 class ChainError(ValueError):
@@ -54,24 +56,38 @@ def read_chain(lines: Iterable[bytes], *, trust_first: bool = False) -> Iterator
     """
     expected_n, previous = 0, b""
     for position, raw in enumerate(lines):
-        try:
-            record = orjson.loads(raw)
-            n, checksum = record["n"], record["c"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            _refuse_cut(position, raw)
-            raise ChainError(f"line {position + 1} is not a chained JSON object") from error
-        # One comparison for the whole of a sound line's end: a run has millions of lines.
-        sound = raw[-_END:] == b',"c":"%08x"}\n' % zlib.crc32(raw[:-_END], zlib.crc32(previous)) and n == expected_n
-        if not sound or type(n) is not int:
-            _refuse_cut(position, raw)
-            if type(n) is not int or type(checksum) is not str:
-                raise ChainError(f"line {position + 1} is not a chained JSON object")
-            if not (trust_first and position == 0):
-                if n != expected_n:
-                    raise ChainError(f"line {position + 1} has number {n}, expected {expected_n}")
-                raise ChainError(f"line {position + 1} does not match its checksum")
-        expected_n, previous = n + 1, checksum.encode()
+        # One comparison for the whole of a sound line's end, and nothing else: a run has millions of lines.
+        if raw[-_END:] == b',"c":"%08x"}\n' % zlib.crc32(raw[:-_END], zlib.crc32(previous)):
+            record = _parsed(raw)
+            if record is not None and type(record.get("n")) is int and record["n"] == expected_n:
+                expected_n, previous = expected_n + 1, raw[-_CHECKSUM_AT : 8 - _CHECKSUM_AT]
+                yield record
+                continue
+        record = _why_not(raw, position, expected_n, trusted=trust_first and position == 0)
+        expected_n, previous = record["n"] + 1, record["c"].encode()
         yield record
+
+
+def _parsed(raw: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _why_not(raw: bytes, position: int, expected_n: int, *, trusted: bool) -> dict[str, Any]:
+    """The record of a line that does not continue the chain, where it is `trusted` all the same; else ChainError."""
+    record = _parsed(raw) or {}
+    if type(record.get("n")) is not int or type(record.get("c")) is not str:
+        _refuse_cut(position, raw)
+        raise ChainError(f"line {position + 1} is not a chained JSON object")
+    _refuse_cut(position, raw)
+    if not trusted:
+        if record["n"] != expected_n:
+            raise ChainError(f"line {position + 1} has number {record['n']}, expected {expected_n}")
+        raise ChainError(f"line {position + 1} does not match its checksum")
+    return record
 
 
 def _refuse_cut(position: int, raw: bytes) -> None:

@@ -43,7 +43,7 @@ _MAX_DIGITS: Final = 1000
 _SORTED: Final = sorted(COLUMNS)
 """The amount comes first."""
 _IN_ORDER: Final = itemgetter(*_SORTED)
-_CANONICAL: Final = "{%s}" % ", ".join(f'"{column}": %s' for column in _SORTED)
+_CANONICAL: Final = "{" + ", ".join(f'"{column}": %s' for column in _SORTED) + "}"
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)

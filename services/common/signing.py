@@ -92,9 +92,7 @@ class Secrets:
             return False
         given = signature.encode()
         return any(
-            hmac.compare_digest(given, _mac(key, body).hexdigest().encode())
-            for body in bodies
-            for key in self.keys
+            hmac.compare_digest(given, _mac(key, body).hexdigest().encode()) for body in bodies for key in self.keys
         )
 
     def webhook_signature(self, webhook_id: str, timestamp_s: int, body: bytes) -> str:

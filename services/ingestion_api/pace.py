@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 SHORTEST_S: Final = 0.01
-"""Between two groups of a replica that is never late. With 5 ms 200 payments a second cost a quarter more, and arrive 2 ms
-earlier (docs/performance.md)."""
+"""Between two groups of a replica that is never late. With 5 ms 200 payments a second cost a quarter more, and
+arrive 2 ms earlier (docs/performance.md)."""
 _PATIENCE: Final = 6.0
 """So many times its usual lateness a replica gathers events for."""
 _MEMORY: Final = 0.2

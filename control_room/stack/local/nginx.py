@@ -12,8 +12,8 @@ from control_room.stack.local.ports import HOST
 from control_room.stack.runtime import API_REPLICAS
 
 MOST_AT_ONCE: Final = 64
-"""Requests that a replica in its turn may have under way: what a busy one has, and all that one that hangs can keep, once
-(the next go to the others, and after the first that times out it is only asked again every two seconds)."""
+"""Requests that a replica in its turn may have under way: what a busy one has, and all that one that hangs can keep,
+once: the next go to the others, and after the first that times out it is only asked again every two seconds."""
 
 
 def configure(folder: Path, ports: Mapping[str, int]) -> None:
