@@ -223,7 +223,21 @@ def test_whatever_the_document_validating_ends_in_an_event_or_named_fields(docum
     except InvalidEventError as error:
         assert error.fields
     else:
-        assert json.loads(event.canonical) == document
+        assert event.canonical == canonical_bytes(document)
+
+
+@given(
+    st.text(min_size=1, max_size=50),
+    st.floats(1e-18, 9e14) | st.integers(1, 10**14) | st.decimals("0.01", "1e9", places=2).map(str),
+)
+def test_the_canonical_bytes_of_a_valid_event_are_those_that_python_writes(name, amount):
+    document = {**EVENT, "Sender Name": f"a{name}b", "Amount (INR)": amount}
+    try:
+        event = validate(document)
+    except InvalidEventError as error:
+        assert list(error.fields) == ["Sender Name"]
+    else:
+        assert event.canonical == json.dumps(document, sort_keys=True).encode()
 
 
 @given(documents, st.booleans())

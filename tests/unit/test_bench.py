@@ -98,6 +98,7 @@ def test_latency_counts_from_when_an_event_was_due_to_its_first_success():
     attempts = [Attempt("a", 1.7, False), Attempt("a", 3.0, True), Attempt("a", 9.0, True), Attempt("b", 2.2, True)]
     found = figures(Load(2, rate_per_s=1), ["a", "b"], sent, attempts)
     assert found["scheduled_to_delivered_ms"]["max"] == 2000.0
+    assert found["accepted_to_delivered_ms"]["max"] == 1400.0
     assert (found["delivered"], found["missing"], found["attempts"]) == (2, 0, 4)
     assert (found["duplicates"], found["duplicates_of_events_sent_once"]) == (1, 1)
     assert found["first_try"]["delivered"] == 1
@@ -282,3 +283,21 @@ def test_every_adapter_is_described_for_whoever_repeats_the_comparison():
     page = Path("bench/PEERS.md").read_text(encoding="utf-8")
     assert [name for name in ADAPTERS if f'"adapter": "{name}"' not in page and name != "receiver"] == []
     assert isinstance(Published.empty(2).status, array)
+
+
+def test_several_results_are_told_by_median_and_spread_and_a_row_that_one_lacks_by_the_others(tmp_path):
+    rates = {"a": (900, 2.0), "b": (1200, 1.5), "c": (1000, None)}
+    for name, (rate, idle) in rates.items():
+        rows = {"closed": {"delivered_per_s": rate, "missing": 0, "machine": "x"}}
+        rows |= {} if idle is None else {"idle": {"share_of_a_core": idle}}
+        document = {"calibrate_us": 130, "calibrate_after_us": 140, "rows": rows}
+        (tmp_path / name).write_text(json.dumps(document))
+    done = CliRunner().invoke(main, ["spread", *(str(tmp_path / name) for name in rates)])
+    assert done.exit_code == 0
+    assert "| closed | delivered/s | 1000 | 900 - 1200 |" in done.output
+    assert "| closed | missing | 0 | 0 - 0 |" in done.output
+    assert "| idle | share of a core | 1.75 | 1.5 - 2 |" in done.output
+    (tmp_path / "d").write_text("{}")
+    done = CliRunner().invoke(main, ["spread", str(tmp_path / "d")])
+    assert done.exit_code == 1
+    assert "not all of these are results of `table`" in done.output
