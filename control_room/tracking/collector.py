@@ -22,10 +22,12 @@ T = TypeVar("T")
 STALE_AFTER_S: Final = 3.0
 """A source that did not answer for so long after it was to be asked is called stale."""
 CALM_S: Final = 5.0
-"""A source that has said the same for so long is asked half as often, after twice that a quarter, until it says
-something else."""
+"""A source that has said the same for so long is asked half as often, after twice that a quarter, after four times that
+an eighth, until it says something else."""
 MOST_S: Final = 2.0
-"""The longest between two looks that are usually nearer than this."""
+"""The longest between two looks that are usually nearer than this, where the machine is busy."""
+CALM_MOST_S: Final = 4.0
+"""The same, where all has been calm for long."""
 
 
 class Collector(Generic[T]):
@@ -38,7 +40,7 @@ class Collector(Generic[T]):
         every_s: float,
         clock: Callable[[], float] = time.monotonic,
         *,
-        most_s: float = MOST_S,
+        most_s: float = CALM_MOST_S,
         alike: Callable[[T, T], bool] = operator.eq,
         allowance: Allowance | None = None,
         woke: Callable[[], None] = lambda: None,
@@ -81,7 +83,8 @@ class Collector(Generic[T]):
     @property
     def every_s(self) -> float:
         """How far its looks are apart now."""
-        factor = 4 if self._clock() - self._news_at_s >= 2 * CALM_S else 2 if self.calm else 1
+        rests = (self._clock() - self._news_at_s) // CALM_S
+        factor = 8 if rests >= 4 else 4 if rests >= 2 else 2 if rests else 1
         calm_s = min(self._most_s, self._every_s * factor)
         return max(calm_s, min(max(MOST_S, 2 * self._every_s), calm_s * self._allowance.stretch()))
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import args_row
 
 from control_room.tracking import transactions_sql as sql
 from control_room.tracking.held import HeldTransactions
@@ -121,14 +121,11 @@ class TransactionFeed:
 
     def _bring(self, connection: psycopg.Connection[Any], ids: list[str]) -> list[TransactionRow]:
         """Reads these rows; those that are new or changed."""
-        changed = []
+        changed: list[TransactionRow] = []
         for begin in range(0, len(ids), PER_LOOK):
-            with connection.cursor(row_factory=dict_row) as cursor:
+            with connection.cursor(row_factory=args_row(TransactionRow)) as cursor:
                 found = cursor.execute(sql.BY_IDS.encode(), {"ids": ids[begin : begin + PER_LOOK]}).fetchall()
-            for record in found:
-                row = TransactionRow(**record)
-                if self.held.put(row):
-                    changed.append(row)
+            changed += [row for row in found if self.held.put(row)]
         return sorted(changed, key=lambda row: row.accepted_at_s)
 
     def _listed(self, query: Query, changed: tuple[TransactionRow, ...]) -> Listing:

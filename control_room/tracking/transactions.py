@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import args_row
 
 from control_room.tracking import transactions_sql as sql
 from control_room.tracking.parts import SourceError, first_line
@@ -38,9 +38,8 @@ class AmbiguousIdError(TransactionLookupError):
         self.candidates = candidates
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionRow:
-    """One transaction as it stands. Times are Unix seconds."""
+class TransactionRow(NamedTuple):
+    """One transaction as it stands, its fields in the order of what the statements select. Times are Unix seconds."""
 
     transaction_id: str
     amount_inr: Decimal
@@ -70,7 +69,7 @@ class TransactionRow:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types; the amount as text, so that no digit is lost."""
-        return {**asdict(self), "amount_inr": str(self.amount_inr)}
+        return {**self._asdict(), "amount_inr": str(self.amount_inr)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +195,7 @@ def find_transaction(conninfo: str, text: str) -> TransactionRow:
 
 def _rows(connection: psycopg.Connection[Any], statement: str, given: Mapping[str, Any]) -> list[TransactionRow]:
     try:
-        with connection.cursor(row_factory=dict_row) as cursor:
-            return [TransactionRow(**row) for row in cursor.execute(statement.encode(), given).fetchall()]
+        with connection.cursor(row_factory=args_row(TransactionRow)) as cursor:
+            return cursor.execute(statement.encode(), given).fetchall()
     except psycopg.Error as error:
         raise SourceError(f"Postgres: {first_line(error)}") from error

@@ -10,6 +10,7 @@ from control_room.replay.replay import Replay, prepare, run_replay
 from control_room.replay.run_folder import open_run
 from services.common.chain import read_chain
 from services.common.signing import Secrets
+from tests.integration.fixtures_stores import until
 from tests.unit import replay_sources as sources
 from tests.unit.replay_api import Api, serving
 
@@ -64,6 +65,7 @@ def test_a_client_killed_twice_and_resumed_leaves_no_payment_out_and_no_request_
             finally:
                 client.kill()
                 client.wait(10)
+            until(lambda: server.api.connections() == 0)  # what a dead client has sent is still read
         server.api.on_request = lambda document: None
         sent_before = len(server.api.requests)
         summary = run_replay(Replay(open_run(folder.path), server.url, Secrets.parse(SECRET), resume=True))

@@ -33,7 +33,7 @@ async def test_a_list_draws_only_the_lines_that_say_something_else(monkeypatch):
         monkeypatch.setattr(found, "refresh", lambda *regions, **_: drawn.extend(region.y for region in regions))
         found.show(tuple(found.rows))
         assert drawn == []
-        found.show((*found.rows[:3], replace(found.rows[3], state="dead"), *found.rows[4:]))
+        found.show((*found.rows[:3], found.rows[3]._replace(state="dead"), *found.rows[4:]))
         assert drawn == [4]
 
 

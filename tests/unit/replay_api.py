@@ -23,6 +23,7 @@ class Api:
         self.in_flight = 0
         self.most_in_flight = 0
         self.latency_s = 0.0
+        self.connections = lambda: 0
 
     def ids(self):
         return [document["Transaction ID"] for document, _ in self.requests]
@@ -99,6 +100,7 @@ async def serving(api):
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
+    api.connections = lambda: len(runner.server.connections)
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:

@@ -2,7 +2,6 @@
 
 import random
 import uuid
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -74,7 +73,7 @@ def holding(rows, limit=1000):
 
 
 def aged(rows):
-    return [replace(each, age_s=NOW_S - each.accepted_at_s) for each in rows]
+    return [each._replace(age_s=NOW_S - each.accepted_at_s) for each in rows]
 
 
 @_ANY_TIME
@@ -101,7 +100,7 @@ def test_a_list_stays_as_it_was_whatever_comes_and_changes_later(rows, others, d
     listed = held.arranged(Query(), NOW_S)
     before = list(listed)
     for each in rows:
-        held.put(replace(each, state=dice.choice(STATES), attempts_total=each.attempts_total + 1))
+        held.put(each._replace(state=dice.choice(STATES), attempts_total=each.attempts_total + 1))
     for each in others:
         held.put(each)
     assert list(listed) == before
@@ -113,7 +112,7 @@ def test_a_held_list_keeps_its_rows_and_shows_what_became_of_them(rows):
     held = holding(rows[: len(rows) // 2])
     listed = held.arranged(Query(), NOW_S)
     for each in rows:
-        held.put(replace(each, state="delivered", attempts_total=99))
+        held.put(each._replace(state="delivered", attempts_total=99))
     now = held.arranged(Query(), NOW_S)
     assert list(as_before(now, listed)) == as_before(tuple(now), tuple(listed))
     assert {each.attempts_total for each in as_before(now, listed)} <= {99}
@@ -124,9 +123,9 @@ def test_a_change_is_told_once():
     held = HeldTransactions(1000)
     one = row()
     assert held.put(one)
-    assert not held.put(replace(one, age_s=12.0))
-    assert held.put(replace(one, state="delivered", delivered_at_s=1003.0))
-    assert not held.put(replace(one, state="delivered", delivered_at_s=1003.0))
+    assert not held.put(one._replace(age_s=12.0))
+    assert held.put(one._replace(state="delivered", delivered_at_s=1003.0))
+    assert not held.put(one._replace(state="delivered", delivered_at_s=1003.0))
     assert (len(held), held.open_count, held.oldest_open(NOW_S)) == (1, 0, None)
 
 
@@ -170,7 +169,7 @@ def test_those_that_were_done_long_ago_are_known_again_when_they_are_asked_for()
     asked = [each.transaction_id for each in (rows[3], rows[20])]
     held.recall([*asked, str(uuid.uuid4())])
     assert [each.transaction_id for each in rows if held.knows(each.transaction_id)] == asked
-    assert held.put(replace(rows[3], state="outbox"))
+    assert held.put(rows[3]._replace(state="outbox"))
     assert (len(held), held.open_count) == (29, 1)
 
 
