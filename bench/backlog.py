@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -95,7 +96,8 @@ def _now(connection: psycopg.Connection[Any]) -> Any:
     return row and row[0]
 
 
-def _drained(bench: Bench, come_back: Any) -> dict[str, Any]:
+def _drained(bench: Bench, come_back: Callable[[], None]) -> dict[str, Any]:
+    """Sends what is to wait, and has it delivered once `come_back` was called."""
     load = Load(WAITING_EVENTS, connections=BATCH_CONNECTIONS, batch=BATCH_EVENTS)
     found = bench.run(load, patience=Patience(settle_s=0, quiet_s=900, drain_s=900), before_drain=come_back)
     return {**found, "drained_per_s": round(found["delivered"] / max(0.01, found["drain_s"]), 1)}
