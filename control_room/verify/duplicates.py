@@ -22,8 +22,8 @@ happen. In order:
    the next one overtook it: `arrived-late`. A process that ended is not back so soon, so this cannot hide its end;
 9. the same record, same round, a later attempt: the dispatcher went on trying, so it never saw the 2xx, as one must
    infer: `answer-lost`;
-10. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two: the
-   partitions moved: `partitions-moved`;
+10. the same record while a fault on a broker, or on the dispatcher's link to Kafka, was on between the two, or Kafka
+   was made anew so shortly before that the dispatcher had not noticed: the partitions moved: `partitions-moved`;
 11. anything else: `unexplained`.
 """
 
@@ -39,6 +39,11 @@ from control_room.verify.history import Arrival, History
 CUT: Final = "cut"
 CLOCK_SLACK_S: Final = 1.0
 """A fault is announced a moment before it is applied, and a 2xx may be written a moment before its answer leaves."""
+
+WIPED: Final = "wipe-kafka"
+NOTICED_S: Final = 8.0
+"""By then the dispatcher has found out that Kafka was made anew, and begun anew itself: it looks every 2 s, hears what
+it asked at the next look, and waits 2 s for an answer. What it delivers before is read again."""
 
 OVERTAKEN_S: Final = 2.0
 """Between an attempt and an earlier one that it overtook at the merchant; see rule 8."""
@@ -111,6 +116,8 @@ def _cause(earlier: Arrival, later: Arrival, faults: Sequence[Fault]) -> Cause:
     if after[0] == before[0] and after[1] > before[1]:
         return Cause.ANSWER_LOST
     if any(fault.hits("kafka") or fault.on_link("dispatcher", "kafka") for fault in between):
+        return Cause.PARTITIONS_MOVED
+    if any(fault.name == WIPED and fault.within(begin - NOTICED_S, end) for fault in faults):
         return Cause.PARTITIONS_MOVED
     return Cause.UNEXPLAINED
 

@@ -99,6 +99,15 @@ def test_the_same_record_again_after_a_broker_fault_means_partitions_moved(histo
     assert cause(history) == {"partitions-moved": 1}
 
 
+@pytest.mark.parametrize(("after_s", "found"), [(3.0, "partitions-moved"), (20.0, "unexplained")])
+def test_what_is_delivered_before_a_new_kafka_was_noticed_is_read_again(history, after_s, found):
+    at_s = history.tick()
+    history.fault("wipe-kafka", "kafka", at=at_s)
+    history.deliver(A, at=at_s + after_s)
+    history.deliver(A, at=at_s + after_s + 6.0)
+    assert cause(history) == {found: 1}
+
+
 def test_another_record_in_the_first_round_means_it_was_published_twice(history):
     history.deliver(A, src="0@1")
     history.deliver(A, src="2@9")
