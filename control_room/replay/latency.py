@@ -11,7 +11,6 @@ _GROWTH: Final = 1.02
 _BUCKETS: Final = 1000
 """10 µs · 1.02^1000 is an hour."""
 _FACTOR: Final = 1 / math.log(_GROWTH)
-_log: Final = math.log
 
 
 class LatencyHistogram:
@@ -24,7 +23,7 @@ class LatencyHistogram:
 
     def add(self, latency_s: float) -> None:
         """Counts one latency."""
-        bucket = int(_log(latency_s / _LOWEST_S) * _FACTOR) if latency_s > _LOWEST_S else 0
+        bucket = int(math.log(latency_s / _LOWEST_S) * _FACTOR) if latency_s > _LOWEST_S else 0
         self._counts[bucket if bucket < _BUCKETS else _BUCKETS - 1] += 1
         self.count += 1
         if latency_s > self.max_s:

@@ -155,8 +155,9 @@ def _keys(terminal: Terminal, say: Say) -> Row:
     missed = 0
     dice = random.Random(1)  # noqa: S311 - when to press, no secret
     top: int | None = None
+    begin = terminal.written
     terminal.press("j")  # away from the top, or the first `g` would have nothing to draw
-    time.sleep(1)
+    terminal.wait_for(lambda text: bool(cursor_lines(text)), begin, _ANSWER_S)
     for number in range(2 * _PRESSES):
         key = "gj"[number % 2]
         begin, pressed_s = terminal.written, time.perf_counter()

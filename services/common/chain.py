@@ -78,11 +78,10 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
 
 def _why_not(raw: bytes, position: int, expected_n: int, *, trusted: bool) -> dict[str, Any]:
     """The record of a line that does not continue the chain, where it is `trusted` all the same; else ChainError."""
+    _refuse_cut(position, raw)
     record = _parsed(raw) or {}
     if type(record.get("n")) is not int or type(record.get("c")) is not str:
-        _refuse_cut(position, raw)
         raise ChainError(f"line {position + 1} is not a chained JSON object")
-    _refuse_cut(position, raw)
     if not trusted:
         if record["n"] != expected_n:
             raise ChainError(f"line {position + 1} has number {record['n']}, expected {expected_n}")

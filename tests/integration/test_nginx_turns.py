@@ -87,16 +87,16 @@ def run(scenario, folder, ports, **replica_options):
 
 def test_for_a_tenth_of_a_second_every_request_goes_to_one_replica_and_each_gets_its_share(tmp_path, ports):
     async def scenario(toys):
-        began_s, switches, last, most = time.monotonic(), 0, None, 0
+        began_s, switches, last, sent = time.monotonic(), 0, None, 0
         while time.monotonic() - began_s < 4:
             before = {name: toy.asked for name, toy in toys.items()}
             assert await ask(ports["nginx"], 5) == [200] * 5
-            most += 5
+            sent += 5
             now = next(name for name, toy in toys.items() if toy.asked > before[name])
             switches, last = switches + (now != last), now
         assert switches <= 45
-        assert sum(toy.asked for toy in toys.values()) == most
-        assert min(toy.asked for toy in toys.values()) > most / 15
+        assert sum(toy.asked for toy in toys.values()) == sent
+        assert min(toy.asked for toy in toys.values()) > sent / 15
 
     run(scenario, tmp_path, ports)
 
@@ -117,7 +117,7 @@ def test_a_replica_that_hangs_keeps_few_requests_and_the_others_take_the_rest(tm
         under_way = []
         for _ in range(400):
             under_way.append(asyncio.create_task(ask(ports["nginx"])))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # a steady stream over several turns
         _, held = await asyncio.wait(under_way, timeout=2)
         assert 0 < toys["ingestion-api-2"].asked <= nginx.MOST_AT_ONCE
         assert len(held) == toys["ingestion-api-2"].asked

@@ -35,7 +35,8 @@ _JVM_FLAGS: Final = (
     "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
 )
-"""Three brokers beside everything else on a small machine: small heaps, one collector thread, the quick compiler."""
+"""Three brokers beside everything else on a small machine: small heaps, one collector thread, the quick compiler,
+and no file of performance counters, which has to be kept up to date and which nobody reads."""
 _FORMAT_TIMEOUT_S: Final = 120
 _PARTITION_FOLDER: Final = re.compile(r"(?!__cluster_metadata-).+-\d+")
 """A topic's partition in a broker's data; the quorum's own log is none."""
