@@ -55,7 +55,7 @@ class Payments:
                 return
             yield number
 
-    def record(self, number: int) -> dict[str, Any]:
+    def row(self, number: int) -> TransactionRow:
         """What Postgres would tell of it now: one of twenty is refused once, and tried again after five seconds."""
         accepted_at_s = self.accepted_at_s(number)
         age_s = time.time() - accepted_at_s
@@ -64,29 +64,29 @@ class Payments:
         tried = age_s > 0.3
         delivered = age_s > arrives_s
         state = "delivered" if delivered else "retrying" if tried else "in-kafka" if age_s > 0.05 else "outbox"
-        return {
-            "transaction_id": id_of(number),
-            "amount_inr": Decimal(1000 + number * 37 % 900_000).scaleb(-2),
-            "status": "SUCCESS",
-            "sender_name": f"Sender {number % _NAMES}",
-            "receiver_name": f"Receiver {number % (_NAMES // 2)}",
-            "accepted_at_s": accepted_at_s,
-            "accepted_by": f"ingestion-api-{number % 3 + 1}",
-            "state": state,
-            "published_at_s": accepted_at_s + 0.05 if state != "outbox" else None,
-            "published_by": f"ingestion-api-{number % 3 + 1}" if state != "outbox" else None,
-            "partition": number % 3,
-            "offset": number + _BIAS,
-            "republished": 0,
-            "round": int(tried),
-            "attempt": int(tried) + (refused and delivered),
-            "attempts_total": int(tried) + (refused and delivered),
-            "last_status": 200 if delivered else 500 if tried else None,
-            "last_error": None,
-            "next_due_at_s": accepted_at_s + 5.0 if state == "retrying" else None,
-            "delivered_at_s": accepted_at_s + arrives_s if delivered else None,
-            "age_s": age_s,
-        }
+        return TransactionRow(
+            transaction_id=id_of(number),
+            amount_inr=Decimal(1000 + number * 37 % 900_000).scaleb(-2),
+            status="SUCCESS",
+            sender_name=f"Sender {number % _NAMES}",
+            receiver_name=f"Receiver {number % (_NAMES // 2)}",
+            accepted_at_s=accepted_at_s,
+            accepted_by=f"ingestion-api-{number % 3 + 1}",
+            state=state,
+            published_at_s=accepted_at_s + 0.05 if state != "outbox" else None,
+            published_by=f"ingestion-api-{number % 3 + 1}" if state != "outbox" else None,
+            partition=number % 3,
+            offset=number + _BIAS,
+            republished=0,
+            round=int(tried),
+            attempt=int(tried) + (refused and delivered),
+            attempts_total=int(tried) + (refused and delivered),
+            last_status=200 if delivered else 500 if tried else None,
+            last_error=None,
+            next_due_at_s=accepted_at_s + 5.0 if state == "retrying" else None,
+            delivered_at_s=accepted_at_s + arrives_s if delivered else None,
+            age_s=age_s,
+        )
 
 
 def id_of(number: int) -> str:
@@ -102,7 +102,7 @@ class PostgresDouble:
 
     def __init__(self, payments: Payments) -> None:
         self._payments = payments
-        self._found: list[dict[str, Any]] = []
+        self._found: list[TransactionRow] = []
 
     def __enter__(self) -> PostgresDouble:
         """As a cursor."""
@@ -122,13 +122,13 @@ class PostgresDouble:
             return [(id_of(number),) for number in self._payments.numbers_since(given["since_s"], given["limit"])]
         if statement == sql.BY_IDS.encode():
             numbers = (int(each.replace("-", "")[16:], 16) - _BIAS for each in given["ids"])
-            self._found = [self._payments.record(number) for number in numbers]
+            self._found = [self._payments.row(number) for number in numbers]
             return self
         if statement in (sql.OPEN_IDS.encode(), sql.REDELIVERED_IDS.encode()):
             return []
         raise ValueError(f"the double does not know this statement: {statement[:80]!r}")
 
-    def fetchall(self) -> list[dict[str, Any]]:
+    def fetchall(self) -> list[TransactionRow]:
         """What was found."""
         return self._found
 
@@ -143,7 +143,7 @@ class Feed(TransactionFeed):
         super().__init__("")
         self._double = PostgresDouble(payments)
         for number in range(-before, 0):
-            row = TransactionRow(**payments.record(number))
+            row = payments.row(number)
             self.held.put(row)
             if number % _LET_GO_EVERY == 0:
                 self.held.let_go(row.accepted_at_s - OVERLAP_S)

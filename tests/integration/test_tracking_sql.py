@@ -18,6 +18,7 @@ from control_room.tracking.pipeline import read_outbox
 from control_room.tracking.timeline import timeline
 from control_room.tracking.transactions import (
     AmbiguousIdError,
+    TransactionRow,
     UnknownTransactionError,
     find_transaction,
     list_transactions,
@@ -93,6 +94,14 @@ def test_every_state_is_told_and_found(conninfo, db):
     assert [row.state for row in several] == ["outbox", "delivered", "dead"]
     row = page.rows[1].to_json()
     assert (row["amount_inr"], row["partition"], row["offset"]) == ("3907.34", 1, 4411)
+
+
+def test_a_rows_fields_are_the_columns_of_the_statements_in_their_order(db):
+    """Rows are made by position: two columns of one type that change places would be told as each other."""
+    given = {"ids": [str(uuid.uuid4())], "low": uuid.UUID(int=0), "high": uuid.UUID(int=9), "limit": 1}
+    for statement in (transactions_sql.BY_IDS, transactions_sql.BY_ID_RANGE):
+        described = db.execute(statement, given).description
+        assert tuple(column.name for column in described) == TransactionRow._fields
 
 
 def test_newest_first_up_to_the_limit(conninfo, db):
