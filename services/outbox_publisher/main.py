@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Final
 
 from confluent_kafka import KafkaException, Producer
@@ -33,6 +34,7 @@ def main() -> int:
     logs.setup(settings.member_name, settings.log_format, settings.log_level)
     stop = StopFlag()
     stop.install()
+    os.nice(settings.outbox_nice)
     heartbeat = Heartbeat()
     serve(settings.listen_host, settings.metrics_port, heartbeat.alive)
     try:
