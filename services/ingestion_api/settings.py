@@ -14,8 +14,8 @@ class ApiSettings(ServiceSettings, SecretSettings, PostgresSettings, KafkaSettin
 
     api_port: Port = 8000
     """The port of `POST /events`, `/healthz`, `/readyz` and `/metrics`."""
-    api_nice: Annotated[int, Field(ge=0, le=19)] = 0
-    """How far this process steps back (nice) for what delivers, should accepting at full speed starve it."""
+    api_nice: Annotated[int, Field(ge=0, le=19)] = 5
+    """How far this process steps back (nice) for what delivers: accepting at full speed must not starve delivering."""
     group_max_events: Annotated[int, Field(ge=1, le=5000)] = 200
     """Events in one statement and one COMMIT at most."""
     group_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 40

@@ -27,7 +27,7 @@ class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
     """After this a record that Kafka did not acknowledge is given back. Must be shorter than the lease."""
     outbox_linger_ms: Annotated[int, Field(ge=0, le=1000)] = 5
     """How long records are gathered into one request; a batch fills it at once."""
-    outbox_nice: Annotated[int, Field(ge=0, le=19)] = 10
+    outbox_nice: Annotated[int, Field(ge=0, le=19)] = 5
     """How far this process steps back (nice): what waited while Kafka was away must not hold up what is accepted."""
     retention_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
     """How long a payment is kept in Postgres after its delivery, with its outbox row, attempts and redeliveries; 0: for
