@@ -34,8 +34,7 @@ class ChainWriter:
 
     def line(self, record: dict[str, Any]) -> bytes:
         """The next line for `record` (without `n` and `c`), newline included."""
-        fields = orjson.dumps(record)[1:-1]  # no second dict for the number: there are two lines for every payment
-        head = b'{"n":%d,%b' % (self.next_n, fields) if fields else b'{"n":%d' % self.next_n
+        head = orjson.dumps({"n": self.next_n, **record})[:-1]
         self.last_c = _checksum(self.last_c, head)
         self.next_n += 1
         return b'%s,"c":"%s"}\n' % (head, self.last_c.encode())
