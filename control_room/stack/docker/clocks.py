@@ -27,7 +27,7 @@ def put_under(client: docker.DockerClient, one: Container, layout: Layout, envir
     Raises:
         StackError: the library is gone, or the member's image cannot load it.
     """
-    library = clocks.library(environ)
+    library = clocks.libfaketime(environ)
     if library is None:
         raise StackError(f"libfaketime is gone; it was there a moment ago, or {clocks.SETTING} named it")
     asked = client.api.exec_create(one.id, _MUSL)

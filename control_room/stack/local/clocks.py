@@ -48,7 +48,7 @@ _SPAWNED: Final = re.compile(r"spawned: '([^']+)' with pid (\d+)")
 _SHARED: Final = Path("/dev/shm")  # noqa: S108 - where the library keeps what it shares, under names that hold a pid
 
 
-def library(environ: Mapping[str, str]) -> Path | None:
+def libfaketime(environ: Mapping[str, str]) -> Path | None:
     """libfaketime's file, where there is one: the user's, else the package's."""
     given = environ.get(SETTING)
     if given:
@@ -64,7 +64,7 @@ def unavailable(environ: Mapping[str, str]) -> str | None:
     """Why no clock can be stepped here; None where it can."""
     if sys.platform != "linux":
         return f"a member's own clock needs LD_PRELOAD, which {platform.system()} does not have"
-    found = library(environ)
+    found = libfaketime(environ)
     if found is None and environ.get(SETTING):
         return f"{SETTING} names {environ[SETTING]}, and there is no such file"
     if found is None:
@@ -95,7 +95,7 @@ def put_under(layout: Layout, postgres: Postgres, member: str, environ: Mapping[
     Raises:
         StackError: the library or its file cannot be put where the member reads it.
     """
-    found = library(environ)
+    found = libfaketime(environ)
     if found is None:
         raise StackError(f"libfaketime is gone; it was there a moment ago, or {SETTING} named it")
     account = postgres.account if member == "postgres" else None
