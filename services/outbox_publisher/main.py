@@ -31,10 +31,10 @@ _TOPIC_TIMEOUT_S: Final = 3.0
 def main() -> int:
     """Runs the service until SIGTERM or SIGINT; the exit status."""
     settings = load(PublisherSettings)
+    os.nice(settings.outbox_nice)  # of this thread and of those it starts: the log's is the first
     logs.setup(settings.member_name, settings.log_format, settings.log_level)
     stop = StopFlag()
     stop.install()
-    os.nice(settings.outbox_nice)
     heartbeat = Heartbeat()
     serve(settings.listen_host, settings.metrics_port, heartbeat.alive)
     try:

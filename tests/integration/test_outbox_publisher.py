@@ -1,6 +1,8 @@
+import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -215,6 +217,24 @@ def test_a_killed_publisher_gives_its_leases_back(database, run, postgres_connin
     with publisher(postgres_conninfo, kafka_settings, tmp_path) as running:
         until(lambda: pending(database) == 0, what="the leases' end")
         until(lambda: "leases taken over" in running.log_text(), what="the word of it")
+
+
+def test_the_sweep_steps_back_for_what_is_accepted_as_far_as_it_is_told(postgres_conninfo, kafka_settings, tmp_path):
+    with publisher(postgres_conninfo, kafka_settings, tmp_path, OUTBOX_NICE="3") as running:
+        until(lambda: "publishing topic" in running.log_text(), what="the publisher")
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        # Each thread has a priority of its own, librdkafka's too.
+        threads = [int(path.name) for path in Path(f"/proc/{running.pid}/task").iterdir()]
+        assert len(threads) > 1
+        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {min(19, ours + 3)}
+
+
+def test_analyzing_a_table_that_grows_reads_few_of_its_rows(database):
+    fill(database, 5000)
+    told = []
+    database.add_notice_handler(lambda notice: told.append(notice.message_primary))
+    database.execute("ANALYZE (VERBOSE) outbox_events")
+    assert any(" 3000 rows in sample" in line for line in told), told
 
 
 def test_a_publisher_killed_in_the_middle_loses_nothing(database, postgres_conninfo, kafka_settings, tmp_path):
