@@ -250,8 +250,8 @@ class ControlRoom(Deeds, App[int]):
 
     def tick(self) -> None:
         """Four times a second: jobs that ended, and the newest snapshot, drawn."""
-        if self._left or not self.screen_stack:
-            return  # the views are being taken down, and what a job has found is for them
+        if self._left or not self.is_running or not self.screen_stack:
+            return  # the views are being taken down, asked for or not, and what a job has found is for them
         self.jobs.settle()
         self._reads.settle()
         if not self.frozen:

@@ -1,6 +1,7 @@
 """What the first screen does not wait for, and what is pressed before all of it is there."""
 
 import threading
+import time
 
 import pytest
 
@@ -8,7 +9,8 @@ from control_room.tracking.listing import Order
 from control_room.ui import app as app_module
 from control_room.ui.app import ControlRoom
 from control_room.ui.memory import Memory
-from tests.ui.driving import FakeDesk, Source, screen_text, wait_for
+from control_room.ui.views.chaos import ChaosView
+from tests.ui.driving import FakeDesk, Source, driving, screen_text, wait_for
 from tests.ui.moments import EMPTY, HEALTHY
 
 
@@ -45,6 +47,26 @@ async def test_leaving_waits_for_no_view(gate):
         await pilot.press("q")
         await wait_for(pilot, lambda: not app.is_running)
         assert not app.complete
+
+
+async def test_what_a_job_finds_while_the_views_are_taken_down_is_for_nobody(monkeypatch):
+    """Textual takes them down by itself too, after an error or a signal, and nobody has called `exit` then."""
+    ended, told, ticks = threading.Event(), [], []
+
+    def taken_down(view):
+        ended.set()
+        job = view.app.jobs.all[-1]
+        while job.ended_at_s is None:
+            time.sleep(0.001)  # in the middle of the taking down, where only its thread has to go on
+        view.app.tick()
+        ticks.append(view.query("#offers"))
+
+    monkeypatch.setattr(ChaosView, "on_unmount", taken_down, raising=False)
+    async with driving() as (_, app, _, _):
+        app.run_job("looks", "", lambda _: ended.wait(30), told.append)
+    assert len(ticks) == 1
+    assert not ticks[0]
+    assert told == []
 
 
 async def test_what_is_remembered_of_hidden_views_is_not_forgotten_before_they_are_there(gate, tmp_path):
