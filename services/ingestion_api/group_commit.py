@@ -185,7 +185,12 @@ class GroupCommit:
         due_s = self._pace.due_s()
         # Asleep, not waiting at the queue: whoever comes meanwhile must not wake this thread.
         time.sleep(max(0.0, due_s - time.monotonic()))
-        self._pace.left(due_s)
+        group, running = self._gather(given)
+        self._pace.left(due_s, sum(len(ticket.events) for ticket in group))
+        return group, running
+
+    def _gather(self, given: list[_Ticket] | None) -> tuple[list[_Ticket], bool]:
+        """`given` and what else is here, as much as a group may hold."""
         group: list[_Ticket] = []
         events = 0
         while given is not None:

@@ -2,7 +2,8 @@
 
 A COMMIT and a request to a broker cost much the same however many events are in them, so there is a shortest time
 between two groups; and it grows while this process is late for its own groups, which is how a machine without a
-processor to spare shows from within. So a quiet stack is quick, and a busy one spends its processors on events.
+processor to spare shows from within. So a quiet stack is quick, and a busy one spends its processors on events. Where
+hardly any event comes it does not grow: who waits longer for company, and has none, only waits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ arrive 2 ms earlier (docs/performance.md)."""
 _PATIENCE: Final = 6.0
 """So many times its usual lateness a replica gathers events for."""
 _MEMORY: Final = 0.2
-"""The share of the last group in the usual lateness."""
+"""The share of the last group in the usual lateness, and in how many events usually come."""
+_COMPANY: Final = 1.5
+"""Events that come within `SHORTEST_S`: from so many on a late replica gathers for longer. Below 150/s it commits as
+soon as it may, however busy the others are; beside a drain that halved what a payment waits for (docs/performance.md)."""
 
 
 class Pace:
@@ -34,12 +38,15 @@ class Pace:
         self._clock = clock
         self._late_s = 0.0
         """How late groups usually are."""
+        self._coming = 0.0
+        """How many events usually come within `SHORTEST_S`."""
+        self._left_s = clock()
 
     @property
     def step_s(self) -> float:
         """Groups leave at multiples of it: `SHORTEST_S`, doubled as often as it takes, `longest_s` at most."""
         step_s = SHORTEST_S
-        while step_s < self._late_s * _PATIENCE:
+        while step_s < self._late_s * _PATIENCE and self._coming >= _COMPANY:
             step_s *= 2
         return min(step_s, self._longest_s)
 
@@ -48,6 +55,11 @@ class Pace:
         step_s, now_s = self.step_s, self._clock()
         return math.ceil(now_s / step_s) * step_s if step_s else now_s
 
-    def left(self, due_s: float) -> None:
-        """A group that was due at `due_s` leaves now."""
-        self._late_s += _MEMORY * (max(0.0, self._clock() - due_s) - self._late_s)
+    def left(self, due_s: float, events: int) -> None:
+        """A group of so many `events` that was due at `due_s` leaves now."""
+        now_s = self._clock()
+        self._late_s += _MEMORY * (max(0.0, now_s - due_s) - self._late_s)
+        # Never over less than the shortest time: two groups that leave at once would look like a crowd.
+        coming = events * SHORTEST_S / max(SHORTEST_S, now_s - self._left_s)
+        self._coming += _MEMORY * (coming - self._coming)
+        self._left_s = now_s

@@ -30,13 +30,16 @@ def pace(clock):
     return Pace(0.08, clock=clock)
 
 
-def leave(pace, clock, late_s=0.0):
-    """A group's first event comes, and the group leaves so much after its time; how long the event waited for that."""
+def leave(pace, clock, late_s=0.0, per_s=1000):
+    """A group's first event comes, and the group leaves so much after its time; how long the event waited for that.
+
+    `per_s`: events that come.
+    """
     due_s = pace.due_s()
     wait_s = due_s - clock.now_s
     clock.now_s = due_s + late_s
-    pace.left(due_s)
-    clock.now_s += 0.0001
+    pace.left(due_s, max(1, round((wait_s + late_s) * per_s)))
+    clock.now_s += max(0.0001, 1 / per_s)
     return wait_s
 
 
@@ -71,6 +74,27 @@ def test_a_replica_that_is_on_time_again_is_quick_again(pace, clock):
         leave(pace, clock)
     assert pace.step_s == SHORTEST_S
     assert leave(pace, clock) <= SHORTEST_S
+
+
+def test_a_late_replica_to_which_hardly_any_event_comes_waits_no_longer_for_company(pace, clock):
+    for _ in range(50):
+        leave(pace, clock, late_s=0.004, per_s=100)
+    assert pace.step_s == SHORTEST_S
+    for _ in range(50):
+        leave(pace, clock, late_s=0.004, per_s=400)
+    assert pace.step_s == 0.04
+    for _ in range(50):
+        leave(pace, clock, late_s=0.004, per_s=100)
+    assert pace.step_s == SHORTEST_S
+
+
+def test_a_batch_is_company_enough_to_be_gathered_with_others(pace, clock):
+    for _ in range(50):
+        due_s = pace.due_s()
+        clock.now_s = due_s + 0.004
+        pace.left(due_s, 100)
+        clock.now_s += 0.05
+    assert pace.step_s == 0.04
 
 
 def test_the_longest_wait_may_be_none_at_all(clock):
