@@ -22,7 +22,7 @@ _MEMORY: Final = 0.2
 """The share of the last group in the usual lateness, and in how many events usually come."""
 _COMPANY: Final = 1.5
 """Events that come within `SHORTEST_S`: from so many on a late replica gathers for longer. Below 150/s it commits as
-soon as it may, however busy the others are; beside a drain that halved what a payment waits for (docs/performance.md)."""
+soon as it may, however busy the others are."""
 
 
 class Pace:
