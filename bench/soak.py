@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -98,15 +99,16 @@ def _while_it_runs(
     looks: list[dict[str, Any]] = []
     began_s = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            at_s = time.monotonic() - began_s
-            looks.append({"at_s": round(at_s, 1), **sample(stack.runtime, connection)})
-            if len(looks) % 6 == 1:
-                say(f"{at_s / 60:.1f} of {wanted.minutes:g} min: {_told(looks[-1])}")
-            try:
-                process.wait(wanted.every_s)
-            except subprocess.TimeoutExpired:
-                continue
+        try:
+            while process.poll() is None:
+                at_s = time.monotonic() - began_s
+                looks.append({"at_s": round(at_s, 1), **sample(stack.runtime, connection)})
+                if len(looks) % 6 == 1:
+                    say(f"{at_s / 60:.1f} of {wanted.minutes:g} min: {_told(looks[-1])}")
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(wanted.every_s)
+        finally:
+            process.terminate()  # of a soak that is broken off; else it has ended, and this does nothing
     say(f"the replay ended with exit code {process.returncode}")
     return looks
 

@@ -37,10 +37,13 @@ def open(run: str | None, state: Path | None) -> None:  # noqa: A001 - a verb is
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Stop(f"open needs a terminal; without one: bruce-control report {run_dir.name}", USAGE)
     from control_room.runs.opened import OpenedRun
+    from control_room.ui.keymap import keymap_path, read_keymap
     from control_room.ui.record_room import RecordRoom
     from control_room.ui.settings import read_settings, settings_path
 
     opened = OpenedRun(run_dir)
     opened.start()
     settings = read_settings(settings_path(), os.environ)
-    click.get_current_context().exit(RecordRoom(opened, settings.theme).run(mouse=settings.mouse) or 0)
+    table, wrong_keys = read_keymap(keymap_path())
+    room = RecordRoom(opened, settings.theme, table, (*settings.problems, *wrong_keys))
+    click.get_current_context().exit(room.run(mouse=settings.mouse) or 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from control_room.ui.commands import TABLE, Command
+from control_room.ui.widget_commands import WIDGETS
 
 SLIDER: Final = (
     Command("back", "left", "back", "The moment a second earlier.", footer=True),
@@ -39,3 +41,17 @@ POINTLESS: Final = frozenset(
 )
 """Commands that change nothing, and serve nothing but what cannot be done in a record."""
 RECORD_TABLE: Final = (*SLIDER, *TABLE)
+
+
+def record_table(table: Iterable[Command]) -> tuple[tuple[Command, ...], tuple[str, ...]]:
+    """The commands of a record with the keys of `table`, and what of those will not do here.
+
+    Failure policy: open. Where one of them is a key of the time slider all keys are the default ones, and that is told.
+    """
+    own = tuple(table)
+    moves = {key: each.id for each in SLIDER for key in each.keys}
+    taken = [(key, each.id) for each in own if each.view not in WIDGETS for key in each.keys if key in moves]
+    if not taken:
+        return (*SLIDER, *own), ()
+    words = ", ".join(f"key {key} of {name} is {moves[key]} here" for key, name in taken)
+    return RECORD_TABLE, (f"{words}: the keys are the default ones while this run is open",)

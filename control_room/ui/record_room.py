@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from string import Formatter
 from typing import Any, ClassVar, Final
@@ -12,9 +13,9 @@ from textual.binding import Binding, BindingType
 
 from control_room.runs.opened import OpenedRun
 from control_room.ui.app import ControlRoom
-from control_room.ui.commands import Command
+from control_room.ui.commands import TABLE, Command
 from control_room.ui.dialogs import Prompt
-from control_room.ui.record_commands import POINTLESS, RECORD_TABLE, SLIDER
+from control_room.ui.record_commands import POINTLESS, SLIDER, record_table
 from control_room.ui.record_desk import RecordDesk, why_not
 from control_room.ui.views.replay import ReplayView
 from control_room.ui.views.transactions import TransactionsView
@@ -37,8 +38,23 @@ class RecordRoom(ControlRoom):
         Binding(each.key, f"press('{each.key}')", show=False, priority=True) for each in SLIDER
     ]
 
-    def __init__(self, opened: OpenedRun, theme: str = "textual-dark") -> None:
-        super().__init__(opened, lambda: RecordDesk(opened), table=RECORD_TABLE, read_only=True, theme=theme)
+    def __init__(
+        self,
+        opened: OpenedRun,
+        theme: str = "textual-dark",
+        table: Iterable[Command] = TABLE,
+        problems: Sequence[str] = (),
+    ) -> None:
+        """As the app; `table`: the commands without those of the time slider."""
+        commands, wrong_keys = record_table(table)
+        super().__init__(
+            opened,
+            lambda: RecordDesk(opened),
+            table=commands,
+            read_only=True,
+            theme=theme,
+            problems=(*problems, *wrong_keys),
+        )
         self.opened = opened
         self.speed = 1
         self.playing = False

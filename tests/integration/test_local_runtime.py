@@ -60,6 +60,14 @@ def test_no_secret_stands_on_a_command_line_or_in_a_readable_file(stack):
     assert all(path.stat().st_mode & 0o077 == 0 for path in stack.layout.secrets_dir.iterdir())
 
 
+def test_who_accepts_has_a_session_of_its_own_and_the_others_share_the_stacks(stack):
+    sessions = {name: os.getsid(member(stack, name).pid) for name in MEMBERS}
+    alone = {name for name in MEMBERS if sessions[name] == member(stack, name).pid}
+    assert alone == {"nginx", "ingestion-api-1", "ingestion-api-2", "ingestion-api-3"}
+    [supervisord] = takedown.remnants(stack.layout, "supervisord")
+    assert {sessions[name] for name in MEMBERS if name not in alone} == {os.getsid(supervisord.pid)}
+
+
 @pytest.mark.parametrize("name", ["postgres", "nginx"])
 def test_a_kill_ends_every_process_of_a_member(healed, name):
     everything = processes.tree(psutil.Process(member(healed, name).pid))

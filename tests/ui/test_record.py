@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import Input
 
 from control_room.runs.opened import LOUD_ALONE, NO_RECORD, OpenedRun
-from control_room.ui.commands import VIEWS, commands_of
+from control_room.ui.commands import TABLE, VIEWS, commands_of, with_keys
 from control_room.ui.dialogs import Page, Prompt
 from control_room.ui.record_commands import POINTLESS, RECORD_TABLE, SLIDER
 from control_room.ui.record_room import RecordRoom, moment_of
@@ -35,10 +35,10 @@ def utc(monkeypatch):
 
 
 @asynccontextmanager
-async def opened(tmp_path, size=(80, 24), **kind):
+async def opened(tmp_path, size=(80, 24), table=TABLE, **kind):
     run = OpenedRun(made(tmp_path, **kind))
     run.start()
-    app = RecordRoom(run)
+    app = RecordRoom(run, table=table)
     async with app.run_test(size=size, notifications=True) as pilot:
         await wait_for(pilot, lambda: app.complete and run.ready and listed(app) is not None, 60)
         yield pilot, app, run
@@ -200,6 +200,27 @@ def test_no_key_of_the_slider_means_something_else_already():
     # Of what moves in lists, space, home and end give way to the slider; j, k, g and G do not.
     keys = {each.key for each in RECORD_TABLE if each not in SLIDER and each.view not in WIDGETS}
     assert not keys & {each.key for each in SLIDER}
+
+
+async def test_a_record_has_the_keys_of_the_keymap(tmp_path):
+    async with opened(tmp_path, table=with_keys({"view_kafka": "f7"})) as (pilot, app, _):
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: app.view_name == "kafka")
+        await pilot.press("home")
+        assert second_of(app) == 0
+        assert app.jobs.all == []
+
+
+async def test_a_keymap_that_takes_a_key_of_the_slider_is_told_and_changes_none(tmp_path):
+    table = with_keys({"view_kafka": "f7", "help": "t"})
+    async with opened(tmp_path, table=table) as (pilot, app, _):
+        [told] = app.jobs.all
+        assert told.error.startswith("key t of help is moment here: the keys are the default ones")
+        await pilot.press("f7")
+        await pilot.press("3")
+        await wait_for(pilot, lambda: app.view_name == "kafka")
+        await pilot.press("t")
+        await wait_for(pilot, lambda: isinstance(app.screen, Prompt))
 
 
 async def test_the_transactions_stand_as_they_stood_and_can_be_filtered(tmp_path):

@@ -140,6 +140,18 @@ def test_launch_becomes_the_command_and_notes_its_own_pid(tmp_path):
     assert "HOME" not in rest
 
 
+@pytest.mark.parametrize("process_group", [0, None], ids=["a leader of a group", "no leader"])
+def test_a_member_with_a_session_of_its_own_keeps_its_pid_and_leads_its_group(tmp_path, process_group):
+    ask = "import os; print(os.getpid(), os.getpgrp(), os.getsid(0))"
+    spec = {"argv": [sys.executable, "-c", ask], "env": {}, "cwd": "/", "record": str(tmp_path / "pid")}
+    (tmp_path / "spec").write_text(json.dumps({**spec, "own_session": True}))
+    command = [sys.executable, "-I", "-S", launch.__file__, tmp_path / "spec"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, process_group=process_group)
+    pid = json.loads((tmp_path / "pid").read_text())["pid"]
+    assert done.stdout.split() == [str(pid)] * 3
+    assert done.stderr == ""
+
+
 def test_launch_says_what_cannot_be_run(tmp_path):
     spec = {"argv": ["/no/such/program"], "env": {}, "cwd": "/", "record": str(tmp_path / "pid")}
     (tmp_path / "spec").write_text(json.dumps(spec))

@@ -19,6 +19,8 @@ from control_room.stack.local.supervision import LINKS
 from control_room.stack.runtime import API_REPLICAS, BROKERS, MEMBERS, RECORDS, Narrate, StackError
 
 SERVICES: Final = (*API_REPLICAS, "outbox-publisher", "merchant-server", "dispatcher")
+_ACCEPTING: Final = ("nginx", *API_REPLICAS)
+"""Whoever pays waits for these: each has a session, and so a share of the processors, of its own (see `launch`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Plan:
         if "uid" in extra:
             cwd = "/"  # Postgres as another user cannot enter the state folder
         spec: dict[str, Any] = {"argv": argv, "env": dict(env), "cwd": cwd, **extra}
+        spec["own_session"] = member in _ACCEPTING
         write_json(self.layout.spec_file(member), {**spec, "record": str(self.layout.pid_file(member))})
 
 
