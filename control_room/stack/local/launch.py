@@ -5,8 +5,8 @@ standard library and stays small: eleven of them run at every start. The pid is 
 replaces this process. The spec (mode 600) carries what must not stand on a command line: the environment.
 
 Keys of the spec: `argv`, `env`, `cwd`, `record` (where the pid goes), and optionally `uid` with `gid`,
-`file_limit_bytes` (no file may become longer than this: see `full_disk`), `own_session` (lead one), and `detach` (leave the caller's session,
-be nobody's child, print to this file: supervisord itself).
+`file_limit_bytes` (no file may become longer than this: see `full_disk`), `own_session` (lead one), and `detach`
+(leave the caller's session, be nobody's child, print to this file: supervisord itself).
 """
 
 # ruff: noqa: PTH105, PTH123 - pathlib would double the time this takes, eleven times per start
@@ -56,7 +56,7 @@ def lead_session() -> None:
     Failure policy: open. A member in the stack's session works as well, if more slowly beside others.
     """
     try:
-        # Supervisord made it lead a process group, and no leader may begin a session (setsid(2)): it joins another first.
+        # Supervisord made it lead a group of processes, and no leader may begin a session (setsid(2)).
         os.setpgid(0, os.getpgid(os.getppid()))
         os.setsid()
     except OSError as error:
