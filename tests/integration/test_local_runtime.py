@@ -64,7 +64,7 @@ def test_who_accepts_has_a_session_of_its_own_and_the_others_share_the_stacks(st
     sessions = {name: os.getsid(member(stack, name).pid) for name in MEMBERS}
     alone = {name for name in MEMBERS if sessions[name] == member(stack, name).pid}
     assert alone == {"nginx", "ingestion-api-1", "ingestion-api-2", "ingestion-api-3"}
-    [supervisord] = takedown.remnants(stack.layout, "supervisord")
+    supervisord = processes.read_note(stack.layout.pid_file("supervisord")).process()
     assert {sessions[name] for name in MEMBERS if name not in alone} == {os.getsid(supervisord.pid)}
 
 
