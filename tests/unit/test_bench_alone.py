@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import requests
 
@@ -71,6 +73,21 @@ def look(at_s, memory, dead=0):
 def minute(number, p99):
     quantiles = {"p50": 5.0, "p99": p99}
     return {"minute": number, "accepted": 10, "accept_ms": quantiles, "first_try_ms": {"p50": None, "p99": None}}
+
+
+def test_a_soak_that_is_broken_off_leaves_no_replay_that_goes_on_sending(monkeypatch):
+    started = []
+
+    def broken_off(*_):
+        started.extend(psutil.Process().children())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(soak, "sample", broken_off)
+    replay, stack = [sys.executable, "-c", "import time; time.sleep(600)"], SimpleNamespace(runtime=None)
+    with pytest.raises(KeyboardInterrupt):
+        soak._while_it_runs(stack, replay, soak.Soak(1, 1), None, print)
+    [process] = started
+    process.wait(10)
 
 
 def test_the_soaks_start_is_what_follows_the_warming_up():
