@@ -79,7 +79,7 @@ def test_a_soak_that_is_broken_off_leaves_no_replay_that_goes_on_sending(monkeyp
     started = []
 
     def broken_off(*_):
-        started.extend(psutil.Process().children())
+        started.extend(each for each in psutil.Process().children() if each.cmdline() == replay)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(soak, "sample", broken_off)
