@@ -83,7 +83,8 @@ def test_a_soak_that_is_broken_off_leaves_no_replay_that_goes_on_sending(monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(soak, "sample", broken_off)
-    replay, stack = [sys.executable, "-c", "import time; time.sleep(600)"], SimpleNamespace(runtime=None)
+    # In place of a replay that goes on sending: a process that goes on until a signal ends it.
+    replay, stack = [sys.executable, "-c", "import signal; signal.pause()"], SimpleNamespace(runtime=None)
     with pytest.raises(KeyboardInterrupt):
         soak._while_it_runs(stack, replay, soak.Soak(1, 1), None, print)
     [process] = started
