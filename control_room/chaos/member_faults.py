@@ -8,10 +8,10 @@ from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.live import LiveState
 from control_room.chaos.observe import (
-    START_TOLERANCE_S,
     Evidence,
     all_stopped,
     answers,
+    is_new,
     member_status,
     port_of,
     refuses,
@@ -101,10 +101,7 @@ class MemberFault(Fault):
         return same_process(self.facts.get("pid"), self.facts.get("started_at")) is None
 
     def _is_new(self, now: MemberStatus) -> bool:
-        before_s = self.facts.get("started_at")
-        if now.pid is None or now.started_at_s is None:
-            return False
-        return now.pid != self.facts.get("pid") or before_s is None or now.started_at_s > before_s + START_TOLERANCE_S
+        return is_new(now, self.facts.get("pid"), self.facts.get("started_at"))
 
 
 class Kill(MemberFault):

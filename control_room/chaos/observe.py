@@ -74,6 +74,16 @@ def same_process(pid: int | None, started_at_s: float | None) -> psutil.Process 
     return process if alive and same else None
 
 
+def is_new(now: MemberStatus, pid: int | None, started_at_s: float | None) -> bool:
+    """Whether the member runs as another process than `pid`, which began at `started_at_s`.
+
+    Another number is enough: the kernel tells when a process began in ticks of 10 ms, and two can begin in one.
+    """
+    if now.pid is None or now.started_at_s is None:
+        return False
+    return now.pid != pid or started_at_s is None or now.started_at_s > started_at_s + START_TOLERANCE_S
+
+
 def all_stopped(process: psutil.Process) -> bool:
     """Whether `process` and all of its children are in state T, or the kernel has frozen their control group."""
     if _group_is_frozen(process.pid):

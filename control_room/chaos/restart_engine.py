@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from control_room.chaos.errors import FaultError
 from control_room.chaos.faults import Fault
 from control_room.chaos.live import LiveState
-from control_room.chaos.observe import START_TOLERANCE_S, Evidence, wait_for
+from control_room.chaos.observe import Evidence, is_new, wait_for
 from control_room.stack.runtime import MemberStatus, RestartsEngine, Runtime, State
 
 ENGINE: Final = "engine"
@@ -17,7 +17,7 @@ _LOOK_EVERY_S: Final = 1.0
 
 
 class RestartEngine(Fault):
-    """`facts`: `started_at`, when each member that ran had begun."""
+    """`facts`: `processes`, the pid of each member that ran and when that process had begun."""
 
     name = "restart-engine"
     summary = "restarts the engine that runs the containers; every member ends and comes back by itself"
@@ -32,16 +32,16 @@ class RestartEngine(Fault):
         return runtime.engine_restart_unavailable()
 
     def prepare(self, runtime: Runtime) -> None:
-        """Remembers who runs since when. Raises FaultError where nobody does."""
-        self.facts["started_at"] = {one.name: one.started_at_s for one in runtime.status() if _runs(one)}
-        if not self.facts["started_at"]:
+        """Remembers who runs as what, since when. Raises FaultError where nobody does."""
+        self.facts["processes"] = {one.name: (one.pid, one.started_at_s) for one in runtime.status() if _runs(one)}
+        if not self.facts["processes"]:
             raise FaultError("no member runs: nothing would be hit")
 
     def preview(self, live: LiveState) -> str:
         """How many it ends."""
         del live
         return (
-            f"restart-engine: all {len(self.facts['started_at'])} members that run end at once and come back by "
+            f"restart-engine: all {len(self.facts['processes'])} members that run end at once and come back by "
             "themselves; nobody can pay meanwhile, and what was accepted is delivered afterwards"
         )
 
@@ -52,12 +52,12 @@ class RestartEngine(Fault):
         runtime.restart_engine()
 
     def evidence(self, runtime: Runtime) -> Evidence:
-        """Everybody who ran runs again, and began later."""
-        before = self.facts["started_at"]
+        """Everybody who ran runs again, as another process."""
+        before = self.facts["processes"]
 
         def look() -> Evidence:
-            now = {one.name: one.started_at_s or 0.0 for one in runtime.status() if _runs(one)}
-            again = [name for name, at_s in before.items() if now.get(name, 0.0) > (at_s or 0.0) + START_TOLERANCE_S]
+            now = {one.name: one for one in runtime.status() if _runs(one)}
+            again = [name for name, (pid, at_s) in before.items() if name in now and is_new(now[name], pid, at_s)]
             missing = sorted(set(before) - set(again))
             facts = {"restarted": len(again), "not_restarted": missing}
             return Evidence(not missing, facts)

@@ -28,7 +28,6 @@ class WithEngine(ProcessRuntime):
 def runtime(monkeypatch):
     monkeypatch.setattr(restart_engine, "BACK_DEADLINE_S", 0.5)
     monkeypatch.setattr(restart_engine, "_LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr(restart_engine, "START_TOLERANCE_S", 0.0)
     made = WithEngine(["kafka-1", "dispatcher"])
     yield made
     made.close()
