@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from control_room.tracking.evidence.flags import FlagsById
 from control_room.tracking.evidence.operation_tail import ACKED, DELIVERED, EARLIER, FRESH, SENT, SILENT, TWICE
 
 UNASKED = "unasked"
@@ -16,7 +17,7 @@ ABSENT = "absent"
 class Standing:
     """The ids of one run. An id is open until the merchant's ledger holds a 2xx of it."""
 
-    told: dict[str, int] = field(default_factory=dict)
+    told: FlagsById = field(default_factory=FlagsById)
     """Flags of Told by id: those the client sent, and those the ledger delivered."""
     accepted: int = 0
     delivered: int = 0
@@ -32,8 +33,8 @@ class Standing:
 
     def hear(self, transaction_id: str, flags: int) -> None:
         """What an answer told of an id; 0 where it was only sent."""
-        before = self.told.get(transaction_id, 0)
-        now = self.told[transaction_id] = before | flags | SENT
+        before = self.told.add(transaction_id, flags | SENT)
+        now = before | flags | SENT
         if now & TWICE and not before & SENT:
             self.duplicated += 1
         if flags & ACKED:
@@ -53,9 +54,11 @@ class Standing:
 
     def deliver(self, transaction_id: str, flag: int = DELIVERED) -> None:
         """A 2xx line of the ledger: in the run's part (DELIVERED) or before it (EARLIER)."""
-        before = self.told.get(transaction_id, 0)
+        before = self.told.add(transaction_id, flag)
         again = TWICE if before & flag & DELIVERED else 0
-        now = self.told[transaction_id] = before | flag | again
+        now = before | flag | again
+        if again:
+            self.told.add(transaction_id, again)
         if again and before & SENT and not before & TWICE:
             self.duplicated += 1
         if arrived(before) or not arrived(now):
