@@ -121,8 +121,8 @@ Run = Callable[[Callable[[Connection], Any]], Any]
 MOST_ROWS: Final = 500
 _FEWEST_ROWS: Final = 20
 _BATCH_S: Final = 0.08
-"""What a batch should take: the loop sends nothing meanwhile. Less would be spent on its five ways to Postgres alone,
-which take 30 ms where every processor is taken."""
+"""What a batch should take: the loop sends nothing meanwhile. A part of it are its five ways to Postgres, which take as
+long for few rows as for many."""
 SHARE: Final = 0.25
 """Of the time that pruning may take: others want the disk too. At a tenth 235 payments a second went on a machine that
 took 900: what is kept grew."""

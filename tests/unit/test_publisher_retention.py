@@ -23,7 +23,7 @@ def test_a_batch_takes_as_many_payments_as_fit_into_its_time(rows, took_s, follo
 
 
 def test_one_slow_batch_does_not_make_those_after_it_small():
-    """Half of its time is the way to Postgres, whatever it holds: with 30 ms of it, the others come back at once."""
+    """With 30 ms of each batch for the way to Postgres, whatever it holds, it is large again after a few."""
     rows = MOST_ROWS
     seen = []
     for spike_s in (0.3, 0, 0, 0):
