@@ -32,6 +32,8 @@ FAILURE_RATE: Final = 0.3
 _SOURCE_ROWS: Final = 100_000
 _TURNING_OLD_S: Final = 30.0
 """The first payment turns old so long after the filling has ended."""
+_BEHIND_S: Final = 180.0
+"""How much of what turned old retention may still have before it: it looks anew every minute."""
 _VERIFY_S: Final = 1800
 _PROVEN: Final = 0
 _FIRST_SKIPPED: Final = 0.1
@@ -189,6 +191,7 @@ def plots(found: Mapping[str, Any]) -> dict[str, str]:
 def tell(found: Mapping[str, Any]) -> list[str]:
     """The comparison in lines, and the verdict."""
     lines = [f"verdict: {found['verdict']['verdict']} {' '.join(found['verdict']['reasons'])}".rstrip()]
+    lines.append(f"pruned: {found['looks'][-1]['pruned']:,}, {max(0, behind(found)):,} behind what turned old")
     for name, edges in found["start_and_end"].items():
         start, end = edges["start"], edges["end"]
         if start is not None and end is not None:
@@ -196,6 +199,18 @@ def tell(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def behind(found: Mapping[str, Any]) -> int:
+    """How many payments had turned old at the last look and were not pruned; fewer than none where it was quicker."""
+    last = found["looks"][-1]
+    turned_old = min(
+        round(found["rate_per_s"] * max(0.0, last["at_s"] - _TURNING_OLD_S)),
+        round(60 * found["minutes"] * found["rate_per_s"]),
+    )
+    return int(turned_old - last["pruned"])
+
+
 def is_good(found: Mapping[str, Any]) -> bool:
-    """Whether the verdict is proven."""
+    """Whether the verdict is proven and retention kept pace."""
+    if behind(found) > _BEHIND_S * found["rate_per_s"]:
+        return False
     return bool(found["verdict"]["exit_code"] == _PROVEN)

@@ -91,6 +91,17 @@ def test_a_soak_that_is_broken_off_leaves_no_replay_that_goes_on_sending(monkeyp
     process.wait(10)
 
 
+@pytest.mark.parametrize(("pruned", "good"), [(1_568_687, True), (1_483_200, True), (1_483_199, False)])
+def test_a_soak_whose_retention_falls_behind_is_not_good(pruned, good):
+    """2,682 s at 600/s: 1,591,200 have turned old, of which three minutes' worth may still be there."""
+    looks = [{**look(2682.0, 60.0), "pruned": pruned}]
+    verdict = {"exit_code": 0, "verdict": "proven", "reasons": []}
+    found = {"looks": looks, "rate_per_s": 600.0, "minutes": 45.0, "verdict": verdict, "start_and_end": {}}
+    assert soak.is_good(found) is good
+    assert soak.tell(found)[1] == f"pruned: {pruned:,}, {1_591_200 - pruned:,} behind what turned old"
+    assert not soak.is_good({**found, "verdict": {**verdict, "exit_code": 12}})
+
+
 def test_the_soaks_start_is_what_follows_the_warming_up():
     looks = [look(10 * n, 500.0 if n < 10 else 60.0 if n < 50 else 90.0) for n in range(100)]
     found = soak.compared(looks, [minute(n, 20.0) for n in range(10)])

@@ -19,7 +19,6 @@ def test_each_id_has_what_was_added_to_it(added):
         assert found.add(transaction_id, each) == wanted.get(transaction_id, 0)
         wanted[transaction_id] = wanted.get(transaction_id, 0) | each
     assert {transaction_id: found.add(transaction_id, 0) for transaction_id in wanted} == wanted
-    assert len(found) == len(wanted)
 
 
 def test_one_bucket_of_many_ids_mixes_none_of_them_up(monkeypatch):
@@ -29,7 +28,6 @@ def test_one_bucket_of_many_ids_mixes_none_of_them_up(monkeypatch):
     ids = [str(uuid.UUID(int=number)) for number in range(3000)]
     assert [found.add(each, number % 256) for number, each in enumerate(ids)] == [0] * len(ids)
     assert [found.add(each, 0) for each in ids] == [number % 256 for number in range(len(ids))]
-    assert len(found) == len(ids)
 
 
 class HashedTo:
@@ -59,5 +57,4 @@ def test_a_hundred_thousand_ids_take_less_than_forty_bytes_each():
         found.add(each, 3)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(found) == len(ids)
     assert taken < 40 * len(ids)

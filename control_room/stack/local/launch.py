@@ -51,7 +51,7 @@ def lead_session() -> None:
     """Leads a session of its own; pid and process group stay what they are.
 
     Where Linux shares the processors out among sessions first (autogroups, sched(7)), a member alone in one waits for
-    its turn behind one competitor, not behind every thread of the stack. Elsewhere it changes nothing.
+    its turn behind other sessions, not behind every thread of the stack. Elsewhere it changes nothing.
 
     Failure policy: open. A member in the stack's session works as well, if more slowly beside others.
     """

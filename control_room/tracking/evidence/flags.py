@@ -19,11 +19,6 @@ class FlagsById:
 
     def __init__(self) -> None:
         self._buckets: list[bytearray | None] = [None] * _BUCKETS
-        self._count = 0
-
-    def __len__(self) -> int:
-        """How many ids were added."""
-        return self._count
 
     def add(self, transaction_id: str, flags: int) -> int:
         """Adds `flags`, 0 to 255, to those of an id; the ones it had before."""
@@ -39,7 +34,6 @@ class FlagsById:
         if at < 0:
             bucket += key
             bucket.append(flags)
-            self._count += 1
             return 0
         before = bucket[at + _KEY_BYTES]
         bucket[at + _KEY_BYTES] = before | flags
