@@ -58,6 +58,16 @@ TopicName = Annotated[
 ]
 
 
+def _none_or_many(value: float) -> float:
+    if 0 < value < 100:  # a thread that rests for long after one batch is taken for one that hangs
+        raise ValueError("must be 0 or at least 100")
+    return value
+
+
+PerSecond = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(_none_or_many)]
+"""A pace: at least 100 a second; 0: none."""
+
+
 class ServiceSettings(BaseSettings):
     """What every service has: who it is, how it logs, where it answers."""
 

@@ -13,6 +13,7 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from services.common import garbage
+from services.common.catch_up import CatchUp
 from services.common.kafka import (
     TopicError,
     ask_topic,
@@ -246,6 +247,7 @@ class Service:
                 partial(self._admin.describe_cluster, request_timeout=TIMEOUT_S),
                 partial(ask_topic, self._admin, settings.kafka_topic, TIMEOUT_S),
             ),
+            catch_up=CatchUp(settings.catch_up_per_sec),
         )
 
     def _recorded(self, positions: list[Position]) -> None:

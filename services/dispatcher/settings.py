@@ -10,6 +10,7 @@ from yarl import URL
 from services.common.kafka import GROUP_ID
 from services.common.settings import (
     KafkaSettings,
+    PerSecond,
     Port,
     PositiveSeconds,
     PostgresSettings,
@@ -59,6 +60,10 @@ class DispatcherSettings(ServiceSettings, SecretSettings, PostgresSettings, Kafk
     """Bytes of bodies held in memory, in MiB; then no more are taken."""
     max_unrecorded: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """Outcomes not yet in Postgres; then nothing more is delivered until Postgres answers."""
+    catch_up_per_sec: PerSecond = 6600.0
+    """So many transactions that were accepted more than 5 s ago are taken from Kafka a second at most, after a slow
+    start: as fast as it can, a backlog would take the processors from what is accepted meanwhile. 0: as fast as it can.
+    """
     max_window: Annotated[int, Field(ge=1, le=1_000_000)] = 24_000
     """Offsets of one partition between the oldest open record and the newest taken. Above 24,000 the bitmap of
     finished records may not fit into a commit, and a restart delivers the rest again."""

@@ -16,6 +16,7 @@ from typing import Final, Protocol, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from services.common import crash
+from services.common.catch_up import CatchUp
 from services.common.kafka import is_fatal
 from services.dispatcher.assignments import Assignments
 from services.dispatcher.cluster import ClusterWatch
@@ -35,6 +36,8 @@ DRY_STEP_S: Final = 0.005
 HAND_OVER_GAP_S: Final = 0.003
 """Rest after a hand-over: at most some 300 wake-ups of the loop per second, however the records trickle in."""
 FINAL_COMMIT_S: Final = 3.0
+WAITED_MS: Final = 5000
+"""A payment that was accepted so long ago has waited, and goes on at the pace of what catches up."""
 
 
 class Sink(Protocol):
@@ -67,6 +70,7 @@ class Source:
         commit_interval_s: float,
         watchdog: Watchdog,
         cluster: ClusterWatch,
+        catch_up: CatchUp,
     ) -> None:
         """`make` makes the consumer, given its error callback and its commit callback."""
         self._make = make
@@ -75,6 +79,7 @@ class Source:
         self._sink = sink
         self._watchdog = watchdog
         self._cluster = cluster
+        self._catch_up = catch_up
         self._assignments = Assignments(topic, cluster.topic_id)
         self._commits = Committer(topic, cluster.topic_id, self._assignments, commit_interval_s)
         self._flow = Flow(topic, self._assignments, intake, max_window)
@@ -147,6 +152,9 @@ class Source:
                 return []
             message = consumer.poll(IDLE_POLL_S)
             return [message] if message is not None else []
+        if rest_s := self._catch_up.rest_s:
+            time.sleep(min(rest_s, POLL_S))
+            return []
         message = consumer.poll(POLL_S)
         if message is None:
             return []
@@ -163,7 +171,7 @@ class Source:
 
     def _hand_over(self, consumer: Consumer, messages: Iterable[Message]) -> None:
         batch: list[Record | Unreadable] = []
-        size_bytes = 0
+        size_bytes = waited = 0
         now_ms = int(time.time() * 1000)
         broken: set[int] = set()
         for message in messages:
@@ -177,10 +185,12 @@ class Source:
             record = _read(message, position, now_ms)
             batch.append(record)
             size_bytes += record.size_bytes
+            waited += isinstance(record, Record) and now_ms - record.first_seen_ms >= WAITED_MS
         self._watchdog.progress()
         if batch:
             self._intake.hand_over(len(batch), size_bytes)
             self._sink.records(batch)
+            self._catch_up.went(waited)
             time.sleep(HAND_OVER_GAP_S)
 
     def _accept(self, consumer: Consumer, message: Message, broken: set[int]) -> Position | None:

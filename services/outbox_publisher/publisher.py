@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import psycopg
 
 from services.common import crash, redeliveries
+from services.common.catch_up import CatchUp
 from services.common.lifecycle import StopFlag
 from services.common.outbox import Report, mark_published
 from services.common.postgres import Connection, Link
@@ -45,6 +46,7 @@ class Publisher:
         self._courier = courier
         self._inspection = Inspection(cluster, courier, self._run)
         self._retention = Retention(settings.retention_days * _DAY_S, self._run)
+        self._catch_up = CatchUp(settings.outbox_catch_up_per_sec)
         self._stop = stop
         self._acknowledged: list[Report] = []
         self._failed: list[str] = []
@@ -116,6 +118,9 @@ class Publisher:
         crash.point("publisher.after-claim")
         log.debug("publishing rows=%d partition=%d", len(rows), number)
         self._courier.send(rows, number)
+        if full:
+            self._catch_up.went(len(rows))
+            self._claim_at_s = time.monotonic() + self._catch_up.rest_s
         return full
 
     def _claim(self, limit: int) -> Sequence[Claimed | Due]:
@@ -181,6 +186,8 @@ class Publisher:
 
     def _wait(self, full: bool) -> None:
         if full:
+            # Not a wait for reports: one of a whole batch is marked by one statement, those that trickle in by many.
+            self._stop.wait(min(self._catch_up.rest_s, self._settings.outbox_poll_interval_sec))
             self._courier.poll(0)
         elif self._courier.in_flight:
             self._courier.poll(_REPORT_WAIT_S)

@@ -6,7 +6,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from services.common.settings import KafkaSettings, Port, PositiveSeconds, PostgresSettings, Seconds, ServiceSettings
+from services.common.settings import (
+    KafkaSettings,
+    PerSecond,
+    Port,
+    PositiveSeconds,
+    PostgresSettings,
+    Seconds,
+    ServiceSettings,
+)
 
 
 class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
@@ -29,6 +37,9 @@ class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
     """How long records are gathered into one request; a batch fills it at once."""
     outbox_nice: Annotated[int, Field(ge=0, le=19)] = 5
     """How far this process steps back (nice): what waited while Kafka was away must not hold up what is accepted."""
+    outbox_catch_up_per_sec: PerSecond = 5500.0
+    """So many rows of a backlog go out a second at most, after a slow start: as fast as it can, a backlog would take
+    the processors from what is accepted meanwhile. 0: as fast as it can."""
     retention_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
     """How long a payment is kept in Postgres after its delivery, with its outbox row, attempts and redeliveries; 0: for
     ever. What is not delivered is kept whatever its age. The default is well above the seven days that Kafka keeps a

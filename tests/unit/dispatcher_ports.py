@@ -166,6 +166,8 @@ class Log:
         self.refuse_commits = self.refuse_committed = 0
         self.cluster_id, self.looks, self.topic_gone = "one", 0, False
         self.topic_id = "T"
+        self.written_ms = 1_700_000_000_000
+        """The time of every record: long ago."""
         self.extra = None
         """A message that the next poll brings before any other."""
         self._reports = deque()
@@ -249,7 +251,7 @@ class Log:
                     offset=offset,
                     key=key,
                     value=value,
-                    timestamp=(1, 1_700_000_000_000),
+                    timestamp=(1, self.written_ms),
                 )
         return None
 

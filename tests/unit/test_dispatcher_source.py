@@ -1,16 +1,18 @@
 """The consumer thread over a log in memory: what is handed over, and which offsets are committed when."""
 
 import json
+import time
 import uuid
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from services.common.bitmap import topic_id_in
+from services.common.catch_up import CatchUp
 from services.dispatcher.cluster import ClusterWatch
 from services.dispatcher.intake import Intake
 from services.dispatcher.record import Record
-from services.dispatcher.source import Source
+from services.dispatcher.source import BATCH, Source
 from services.dispatcher.tracker import OffsetTracker
 from services.dispatcher.watchdog import Watchdog
 from tests.unit.dispatcher_ports import Log, wait_until
@@ -47,6 +49,7 @@ class World:
             self._make, "t", self.intake, self.sink,
             max_window=limits.get("max_window", 24_000), commit_interval_s=0.01, watchdog=watchdog,
             cluster=ClusterWatch("t", "T", self.log.ask_cluster, self.log.ask_topic),
+            catch_up=limits.get("catch_up", CatchUp(0)),
         )  # fmt: skip
 
     def _make(self, error_cb, on_commit):
@@ -299,6 +302,42 @@ def test_no_more_is_taken_than_there_is_room_for(world):
     for record in list(one.sink.taken[:4]):
         one.intake.release(record.size_bytes)
     wait_until(lambda: len(one.offsets()) == 14)
+
+
+def at_its_pace(now_s):
+    """A pace of one batch a second at least, and how to set its clock."""
+    clock = [now_s]
+    return CatchUp(8 * BATCH, clock=lambda: clock[0]), clock
+
+
+def test_what_has_waited_in_kafka_goes_on_at_its_pace(world):
+    catch_up, clock = at_its_pace(100.0)
+    one = world(Log({0: records(*range(900))}), catch_up=catch_up)
+    wait_until(lambda: len(one.sink.taken) >= BATCH)
+    rounds = one.source.rounds
+    wait_until(lambda: one.source.rounds > rounds + 2)
+    assert len(one.sink.taken) == BATCH
+    clock[0] += 1.0
+    wait_until(lambda: len(one.sink.taken) == 900)
+
+
+def test_what_has_just_been_accepted_does_not_wait_for_that_pace(world):
+    catch_up, _ = at_its_pace(100.0)
+    log = Log({0: records(*range(900))})
+    log.written_ms = int(time.time() * 1000)
+    one = world(log, catch_up=catch_up)
+    wait_until(lambda: len(one.sink.taken) == 900)
+
+
+def test_what_rests_is_committed_meanwhile_and_left_in_order(world):
+    catch_up, _ = at_its_pace(100.0)
+    log = Log({0: records(*range(900))})
+    one = world(log, catch_up=catch_up)
+    wait_until(lambda: len(one.sink.taken) == BATCH)
+    one.complete(*range(BATCH))
+    wait_until(lambda: 0 in log.stored and log.stored[0][0] == BATCH)
+    one.source.finish(1.0)
+    wait_until(lambda: one.sink.gone)
 
 
 def test_a_partition_whose_window_is_full_stops_alone(world):
