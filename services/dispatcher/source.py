@@ -38,6 +38,9 @@ HAND_OVER_GAP_S: Final = 0.003
 FINAL_COMMIT_S: Final = 3.0
 WAITED_MS: Final = 5000
 """A payment that was accepted so long ago has waited, and goes on at the pace of what catches up."""
+WAITED_BATCH: Final = 100
+"""Of such payments the loop gets so many at once: 500 keep the processors busy for 50 ms, and what is accepted
+meanwhile waits for them."""
 
 
 class Sink(Protocol):
@@ -80,6 +83,7 @@ class Source:
         self._watchdog = watchdog
         self._cluster = cluster
         self._catch_up = catch_up
+        self._batch = BATCH
         self._assignments = Assignments(topic, cluster.topic_id)
         self._commits = Committer(topic, cluster.topic_id, self._assignments, commit_interval_s)
         self._flow = Flow(topic, self._assignments, intake, max_window)
@@ -161,7 +165,7 @@ class Source:
         if room == 1:
             return [message]
         changes = self._assignments.changes
-        rest = consumer.consume(min(room, BATCH) - 1, 0)
+        rest = consumer.consume(min(room, self._batch) - 1, 0)
         if self._assignments.changes != changes:
             # A rebalance ran among these: which message belongs to which assignment is anybody's guess. Read again.
             # Errors belong to the client, and come once: a fatal one that is dropped leaves a consumer without an end.
@@ -191,6 +195,7 @@ class Source:
             self._intake.hand_over(len(batch), size_bytes)
             self._sink.records(batch)
             self._catch_up.went(waited)
+            self._batch = WAITED_BATCH if 2 * waited > len(batch) else BATCH
             time.sleep(HAND_OVER_GAP_S)
 
     def _accept(self, consumer: Consumer, message: Message, broken: set[int]) -> Position | None:
