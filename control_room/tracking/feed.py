@@ -32,6 +32,11 @@ PER_LOOK: Final = 1_000
 """Open rows that are asked about again per look; with more open they take turns."""
 OVERLAP_S: Final = 3.0
 """How late a payment may commit behind a newer one and still be seen."""
+RUSH: Final = 500
+"""Where more new payments than this come between two looks, most of them wait for the next one: by then they are
+delivered, and are read once instead of twice."""
+AT_ONCE: Final = 100
+"""The newest do not wait all the same: the list shows them at its top."""
 AGAIN_S: Final = 2.0
 """After so long a list is put in order again though no row changed: where time alone decides what fits."""
 
@@ -45,6 +50,8 @@ class TransactionFeed:
         self.held = HeldTransactions(HELD)
         """The rows themselves; touched by the thread that reads alone."""
         self._turn: deque[str] = deque()
+        self._waiting: dict[str, None] = {}
+        """Ids that were seen and not read yet, in their order."""
         self._since_s: float | None = None
         self._fresh_at_s = float("-inf")
         self._seen = 0
@@ -64,16 +71,20 @@ class TransactionFeed:
         try:
             first = self._since_s is None
             ids = self._ids(connection)
-            fresh = [each for each in ids if not self.held.knows(each)]
-            again = self._next_open({each.replace("-", "") for each in fresh}) + self._redelivered(connection)
-            changed = self._bring(connection, [*fresh, *dict.fromkeys(again)])
+            fresh = [each for each in ids if each not in self._waiting and not self.held.knows(each)]
+            later = fresh[:-AT_ONCE] if len(fresh) > RUSH and not first else []
+            now = [*self._waiting, *fresh[len(later) :]]
+            again = self._next_open({each.replace("-", "") for each in now}) + self._redelivered(connection)
+            changed = self._bring(connection, [*now, *dict.fromkeys(again)])
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
         self._seen += 0 if first else len(fresh)
         self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
-        self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
-        self.held.let_go(self._since_s - OVERLAP_S - 1.0)
+        since_s = self._since_s or 0.0
+        self._since_s = max((since_s, *(row.accepted_at_s for row in changed)))
+        self._waiting = dict.fromkeys(later)  # not before all that waited is read: what failed is read again
+        self.held.let_go((since_s if later else self._since_s) - OVERLAP_S - 1.0)
         with self._lock:
             query = self._query
         return self._listed(query, tuple(changed))

@@ -13,22 +13,22 @@ from typing import Final
 _ROW: Final = """
     p.transaction_id::text AS transaction_id,
     p.amount_inr, p.status, p.sender_name, p.receiver_name,
-    extract(epoch FROM p.accepted_at)::float8 AS accepted_at_s,
+    date_part('epoch', p.accepted_at) AS accepted_at_s,
     p.accepted_by,
     CASE WHEN r.number IS NOT NULL THEN CASE WHEN r.published_at IS NULL THEN 'outbox' ELSE 'in-kafka' END
          WHEN d.state IS NOT NULL THEN d.state
          WHEN o.transaction_id IS NULL THEN 'missing'
          WHEN o.published_at IS NULL THEN 'outbox'
          ELSE 'in-kafka' END AS state,
-    extract(epoch FROM o.published_at)::float8 AS published_at_s,
+    date_part('epoch', o.published_at) AS published_at_s,
     o.published_by, coalesce(r.kafka_partition, o.kafka_partition) AS partition,
     coalesce(r.kafka_offset, o.kafka_offset) AS "offset",
     coalesce(o.republished, 0) AS republished,
     coalesce(d.round, 0) AS round, coalesce(d.attempt, 0) AS attempt, coalesce(d.attempts_total, 0) AS attempts_total,
     d.last_status, d.last_error,
-    extract(epoch FROM d.next_due_at)::float8 AS next_due_at_s,
-    extract(epoch FROM d.delivered_at)::float8 AS delivered_at_s,
-    extract(epoch FROM clock_timestamp() - p.accepted_at)::float8 AS age_s
+    date_part('epoch', d.next_due_at) AS next_due_at_s,
+    date_part('epoch', d.delivered_at) AS delivered_at_s,
+    date_part('epoch', clock_timestamp() - p.accepted_at) AS age_s
 """
 
 
@@ -120,21 +120,21 @@ SELECT {_ROW}
 """
 
 ATTEMPTS: Final = """
-SELECT extract(epoch FROM started_at)::float8 AS started_at_s, round, attempt, duration_ms::float8 AS duration_ms,
+SELECT date_part('epoch', started_at) AS started_at_s, round, attempt, duration_ms::float8 AS duration_ms,
        status, error, dispatcher, kafka_partition AS partition, kafka_offset AS "offset",
-       extract(epoch FROM next_due_at)::float8 AS next_due_at_s, redelivery
+       date_part('epoch', next_due_at) AS next_due_at_s, redelivery
   FROM delivery_attempts WHERE transaction_id = %s ORDER BY started_at, round, attempt LIMIT 10000
 """
 
 CLAIM: Final = """
-SELECT claimed_by, extract(epoch FROM claimed_until)::float8 AS claimed_until_s
+SELECT claimed_by, date_part('epoch', claimed_until) AS claimed_until_s
   FROM outbox_events WHERE transaction_id = %s
 """
 
 REDELIVERIES: Final = """
-SELECT number, extract(epoch FROM asked_at)::float8 AS asked_at_s, reason, state_before,
-       extract(epoch FROM published_at)::float8 AS published_at_s, published_by, kafka_partition AS partition,
-       kafka_offset AS "offset", extract(epoch FROM ended_at)::float8 AS ended_at_s, ended_as
+SELECT number, date_part('epoch', asked_at) AS asked_at_s, reason, state_before,
+       date_part('epoch', published_at) AS published_at_s, published_by, kafka_partition AS partition,
+       kafka_offset AS "offset", date_part('epoch', ended_at) AS ended_at_s, ended_as
   FROM redeliveries WHERE transaction_id = %s ORDER BY number LIMIT 1000
 """
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from control_room.stack.runtime import Endpoints, Runtime
 from control_room.tracking.allowance import Allowance
+from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.collector import STALE_AFTER_S, Collector
 from control_room.tracking.counts import CountsReader
 from control_room.tracking.faults_view import FaultReader
@@ -27,7 +28,7 @@ from control_room.tracking.log_tail import LogTail
 from control_room.tracking.members import MemberReader, unchanged
 from control_room.tracking.merchant import read_state
 from control_room.tracking.pipeline import OutboxReader
-from control_room.tracking.runs import RunReader, RunsReader
+from control_room.tracking.runs import RunReader, RunsReader, RunStanding
 from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
 
 if TYPE_CHECKING:
@@ -132,13 +133,22 @@ class Watch:
             collector("dispatcher", lambda: fetch_json(runtime.endpoints().dispatcher_status_url), 0.5),
             collector("merchant", lambda: _merchant(runtime.endpoints().merchant_url), 1.0),
             collector("ledger", lambda: ledger.now().read(), 1.0),
-            collector("counts", lambda: counts.now().read(), 1.0),
+            collector("counts", lambda: self._counted(counts), 1.0),
             collector("transactions", lambda: self._feed.now().read(), 0.5),
             collector("run", lambda: run.now().read(), 0.5),
             collector("runs", RunsReader(state_dir / "runs").read, 1.0),
             collector("faults", FaultReader(state_dir / "faults.jsonl", lasting).read, 0.5),
             collector("logs", self._logs.read, 0.25),
         ]
+
+    def _counted(self, counts: PerStack[CountsReader]) -> Arithmetic | None:
+        """Of all that lies in Postgres. While the newest run has a sum of its own nobody looks at this one, and to
+        count reads three tables whole: it is None then."""
+        run = self._collectors_by_name.get("run")
+        standing: RunStanding | None = run.part().value if run is not None else None
+        if standing is not None and (standing.arithmetic is not None or standing.summary.arithmetic is not None):
+            return None
+        return counts.now().read()
 
     def _make_feed(self, ends: Endpoints) -> TransactionFeed:
         from control_room.tracking.feed import TransactionFeed  # `status` needs no list, and no columns to hold it

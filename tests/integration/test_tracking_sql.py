@@ -11,9 +11,10 @@ from psycopg.conninfo import make_conninfo
 from control_room.chaos.journal import Journals
 from control_room.tracking import transactions_sql
 from control_room.tracking.counts import CountsReader
-from control_room.tracking.feed import TransactionFeed
+from control_room.tracking.feed import AT_ONCE, RUSH, TransactionFeed
 from control_room.tracking.filter import parse_filter
 from control_room.tracking.listing import Order, Query
+from control_room.tracking.parts import SourceError
 from control_room.tracking.pipeline import read_outbox
 from control_room.tracking.timeline import timeline
 from control_room.tracking.transactions import (
@@ -234,6 +235,56 @@ def seconds(call):
     started = time.monotonic()
     call()
     return time.monotonic() - started
+
+
+def rush(db, count, state="delivered"):
+    """So many payments at once, the first one the oldest; their ids."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    db.execute(
+        "INSERT INTO payments SELECT id, now(), 'Asha', 'a@b', 'Ravi', 'c@d', 1, 'SUCCESS', ''::bytea,"
+        " clock_timestamp() - make_interval(secs => (%s - nr) * 1e-4), 'ingestion-api-1'"
+        " FROM unnest(%s::uuid[]) WITH ORDINALITY AS t (id, nr)",
+        [count, ids],
+    )
+    db.execute(
+        "INSERT INTO deliveries SELECT id, %s::text, 1, 1, 1, 200, NULL, NULL, now(), now(), 'dispatcher'"
+        " FROM unnest(%s::uuid[]) id",
+        [state, ids],
+    )
+    return ids
+
+
+def test_in_a_rush_the_newest_are_seen_at_once_and_all_others_a_look_later(conninfo, db):
+    feed = TransactionFeed(conninfo)
+    feed.read()
+    ids = rush(db, RUSH + 1)
+    seen = feed.read()
+    assert [row.transaction_id for row in seen.changed] == ids[-AT_ONCE:]
+    assert seen.seen == len(ids)
+    newer = pay(db, state="delivered")
+    seen = feed.read()
+    assert [row.transaction_id for row in seen.changed] == [*ids[:-AT_ONCE], newer]
+    assert seen.held == len(seen.rows) == seen.seen == len(ids) + 1
+    assert [row.transaction_id for row in seen.rows] == [newer, *ids[::-1]]
+    assert feed.read().changed == ()
+    feed.close()
+
+
+def test_what_waits_for_its_look_outlives_a_postgres_that_does_not_answer(conninfo, db):
+    feed = TransactionFeed(conninfo)
+    feed.read()
+    ids = rush(db, 2 * RUSH)
+    feed.read()
+    db.execute("ALTER TABLE payments RENAME COLUMN amount_inr TO elsewhere")
+    try:
+        with pytest.raises(SourceError):
+            feed.read()
+    finally:
+        db.execute("ALTER TABLE payments RENAME COLUMN elsewhere TO amount_inr")
+    seen = feed.read()
+    assert {row.transaction_id for row in seen.rows} == set(ids)
+    assert seen.seen == len(ids)
+    feed.close()
 
 
 def test_the_living_list_sees_what_arrives_what_changes_and_what_commits_late(conninfo, db):

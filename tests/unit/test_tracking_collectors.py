@@ -152,6 +152,19 @@ def test_a_snapshot_is_at_hand_at_once_whatever_is_dead(watching):
     assert not snapshot.kafka.ok
 
 
+def test_all_of_postgres_is_not_counted_while_the_newest_run_has_a_sum_of_its_own(watching, tmp_path):
+    watch = watching(ProcessRuntime([]))
+    wait_until(lambda: watch.snapshot().counts.error)  # asked, in vain: no Postgres answers
+    run = tmp_path / "runs" / "20260101-120000-0001"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"source": {"name": "/x/payments.csv"}}')
+    (run / "verdict.json").write_text('{"verdict": "proven", "arithmetic": {"accepted": 3, "delivered": 3}}')
+    wait_until(lambda: not watch.snapshot().counts.error)
+    assert watch.snapshot().counts.value is None
+    shutil.rmtree(run)
+    wait_until(lambda: watch.snapshot().counts.error)
+
+
 def test_no_more_than_four_snapshots_a_second_are_made(watching):
     watch = watching(ProcessRuntime([]))
     began = time.monotonic()
