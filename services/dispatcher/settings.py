@@ -62,8 +62,8 @@ class DispatcherSettings(ServiceSettings, SecretSettings, PostgresSettings, Kafk
     """Outcomes not yet in Postgres; then nothing more is delivered until Postgres answers."""
     catch_up_per_sec: PerSecond = 6600.0
     """So many transactions that were accepted more than 5 s ago are taken from Kafka a second at most, after a slow
-    start: as fast as it can, a backlog would take the processors from what is accepted meanwhile. 0: as fast as it can.
-    """
+    start: as fast as it can, a backlog would take the processors from what is accepted meanwhile. At least 100;
+    0: as fast as it can."""
     max_window: Annotated[int, Field(ge=1, le=1_000_000)] = 24_000
     """Offsets of one partition between the oldest open record and the newest taken. Above 24,000 the bitmap of
     finished records may not fit into a commit, and a restart delivers the rest again."""

@@ -39,7 +39,7 @@ class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
     """How far this process steps back (nice): what waited while Kafka was away must not hold up what is accepted."""
     outbox_catch_up_per_sec: PerSecond = 5500.0
     """So many rows of a backlog go out a second at most, after a slow start: as fast as it can, a backlog would take
-    the processors from what is accepted meanwhile. 0: as fast as it can."""
+    the processors from what is accepted meanwhile. At least 100; 0: as fast as it can."""
     retention_days: Annotated[float, Field(ge=0, le=36_500)] = 30.0
     """How long a payment is kept in Postgres after its delivery, with its outbox row, attempts and redeliveries; 0: for
     ever. What is not delivered is kept whatever its age. The default is well above the seven days that Kafka keeps a
