@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -116,19 +119,49 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+class _Leaving:
+    """The last that is done at the end: leaves at once where Kafka's client was loaded.
+
+    Its threads go on while the C library's own end takes the tables of their OpenSSL away, and one in the middle of a
+    handshake then ends by a segmentation fault a process that did all it should. A collector that was told to stop is
+    not waited for, so such threads are nothing unusual. What else was registered for the end has been done by now.
+    """
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        """None: nothing is known of an end in order, and nothing is done."""
+
+    def __call__(self) -> None:
+        if self.status is None or "confluent_kafka" not in sys.modules:
+            return
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # its reader left, or it is closed
+                stream.flush()
+        os._exit(self.status)
+
+
 def main() -> None:
     """The console script. Every known error is a sentence on stderr and an exit code, never a traceback."""
+    leaving = _Leaving()
+    atexit.register(leaving)  # first, and so called last
     signal.signal(signal.SIGTERM, _interrupt)
+    leaving.status = _status()
+    sys.exit(leaving.status)
+
+
+def _status() -> int:
+    """Does what was asked for; the exit code."""
     try:
         status = cli.main(prog_name="bruce-control", standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(exit_codes.INTERRUPTED)
+        return exit_codes.INTERRUPTED
     except KeyboardInterrupt:
-        sys.exit(exit_codes.INTERRUPTED)
+        return exit_codes.INTERRUPTED
     except click.ClickException as error:
         error.show()
-        sys.exit(getattr(error, "code", error.exit_code))
+        return int(getattr(error, "code", error.exit_code))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our stdout left, for example `| head`: nobody is there to be told
-        sys.exit(exit_codes.FINE)
-    sys.exit(status if isinstance(status, int) else exit_codes.FINE)
+        return exit_codes.FINE
+    return status if isinstance(status, int) else exit_codes.FINE

@@ -138,3 +138,24 @@ def test_without_a_verb_and_without_a_terminal_it_prints_its_help(tmp_path):
     done = bruce(tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Usage: bruce-control" in done.stdout
+
+
+@pytest.mark.parametrize("loads_kafka", [True, False])
+def test_with_kafkas_client_loaded_nothing_is_torn_down_that_its_threads_use(loads_kafka):
+    """Torn down below a thread in the middle of a TLS handshake, a replay that went well ended with status -11."""
+    program = f"""
+import os, sys
+if {loads_kafka}:
+    import confluent_kafka
+from control_room.cli.main import main
+class TornDown:
+    def __del__(self, write=os.write):
+        write(2, b"torn down")
+kept = TornDown()
+sys.argv = ["bruce-control", "completion", "bash"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "bruce" in done.stdout  # all that it printed has arrived
+    assert ("torn down" in done.stderr) is not loads_kafka
