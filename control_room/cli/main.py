@@ -124,7 +124,7 @@ class _Leaving:
 
     Its threads go on while the C library's own end takes the tables of their OpenSSL away, and one in the middle of a
     handshake then ends by a segmentation fault a process that did all it should. A collector that was told to stop is
-    not waited for, so such threads are nothing unusual. What else was registered for the end has been done by now.
+    not waited for, so such threads are nothing unusual. What was registered for the end since `main` began is done.
     """
 
     def __init__(self) -> None:

@@ -157,6 +157,8 @@ class Source:
             message = consumer.poll(IDLE_POLL_S)
             return [message] if message is not None else []
         if rest_s := self._catch_up.rest_s:
+            # Not a poll: that takes a record, and nothing but the pace's next moment ends a rest. A commit, a rebalance
+            # or the end is no later for it than in a poll that finds nothing.
             time.sleep(min(rest_s, POLL_S))
             return []
         message = consumer.poll(POLL_S)

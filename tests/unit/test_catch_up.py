@@ -7,14 +7,7 @@ from services.common.catch_up import CatchUp
 from services.common.settings import explain
 from services.dispatcher.settings import DispatcherSettings
 from services.outbox_publisher.settings import PublisherSettings
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
+from tests.unit.test_api_pace import Clock
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """The consumer thread over a log in memory: what is handed over, and which offsets are committed when."""
 
 import json
-import time
 import uuid
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message
 
 from services.common.bitmap import topic_id_in
 from services.common.catch_up import CatchUp
 from services.dispatcher.cluster import ClusterWatch
 from services.dispatcher.intake import Intake
 from services.dispatcher.record import Record
-from services.dispatcher.source import BATCH, WAITED_BATCH, Source
+from services.dispatcher.source import Source
 from services.dispatcher.tracker import OffsetTracker
 from services.dispatcher.watchdog import Watchdog
 from tests.unit.dispatcher_ports import Log, wait_until
@@ -81,9 +79,8 @@ class World:
         wait_until(lambda: self.sink.epochs != before)
 
 
-@pytest.fixture
-def world():
-    """`world(log, …)` starts a consumer thread with every partition of the log."""
+def worlds():
+    """What the fixture `world` does."""
     made = []
 
     def make(log, *partitions, **limits):
@@ -95,6 +92,12 @@ def world():
         one.intake.open = True
         one.source.finish(1.0)
         wait_until(lambda one=one: one.sink.gone or one.sink.sentences)
+
+
+@pytest.fixture
+def world():
+    """`world(log, …)` starts a consumer thread with every partition of the log."""
+    yield from worlds()
 
 
 def records(*offsets):
@@ -307,44 +310,6 @@ def test_no_more_is_taken_than_there_is_room_for(world):
     wait_until(lambda: len(one.offsets()) == 14)
 
 
-def at_its_pace(now_s):
-    """A pace of one batch a second at least, and how to set its clock."""
-    clock = [now_s]
-    return CatchUp(8 * BATCH, clock=lambda: clock[0]), clock
-
-
-def test_what_has_waited_in_kafka_goes_on_at_its_pace(world):
-    catch_up, clock = at_its_pace(100.0)
-    one = world(Log({0: records(*range(900))}), catch_up=catch_up)
-    wait_until(lambda: len(one.sink.taken) >= BATCH)
-    rounds = one.source.rounds
-    wait_until(lambda: one.source.rounds > rounds + 2)
-    assert len(one.sink.taken) == BATCH
-    for taken in (600, 700, 800, 900):
-        clock[0] += 1.0
-        wait_until(lambda taken=taken: len(one.sink.taken) >= taken)
-    assert max(one.sink.sizes[1:]) <= WAITED_BATCH
-
-
-def test_what_has_just_been_accepted_does_not_wait_for_that_pace(world):
-    catch_up, _ = at_its_pace(100.0)
-    log = Log({0: records(*range(900))})
-    log.written_ms = int(time.time() * 1000)
-    one = world(log, catch_up=catch_up)
-    wait_until(lambda: len(one.sink.taken) == 900)
-
-
-def test_what_rests_is_committed_meanwhile_and_left_in_order(world):
-    catch_up, _ = at_its_pace(100.0)
-    log = Log({0: records(*range(900))})
-    one = world(log, catch_up=catch_up)
-    wait_until(lambda: len(one.sink.taken) == BATCH)
-    one.complete(*range(BATCH))
-    wait_until(lambda: 0 in log.stored and log.stored[0][0] == BATCH)
-    one.source.finish(1.0)
-    wait_until(lambda: one.sink.gone)
-
-
 def test_a_partition_whose_window_is_full_stops_alone(world):
     one = world(Log({0: records(*range(600)), 1: records(*range(3))}), max_window=100)
     wait_until(lambda: one.log.paused == {0})
@@ -364,81 +329,3 @@ def test_the_end_settles_commits_and_closes(world):
     wait_until(lambda: one.sink.gone)
     assert log.stored[0][0] == 3
     assert log.asked[-1] == ("close",)
-
-
-def test_a_fatal_client_error_ends_the_process_with_a_clear_line(world):
-    one = world(Log({0: records()}))
-    one.erred(KafkaError(KafkaError._FENCED, "fenced by another", fatal=True))
-    assert one.sink.sentences == ["Kafka refuses this consumer for good: fenced by another (_FENCED)"]
-
-
-def test_a_fatal_error_is_one_also_where_only_its_code_says_so(world):
-    """A fenced static member hears of it from a poll, as a message whose error has no fatal flag."""
-    one = world(Log({0: records()}))
-    error = KafkaError(KafkaError._FATAL, "fenced by another")
-    assert not error.fatal()
-    one.log.extra = Message(topic="t", partition=0, offset=0, error=error)
-    wait_until(lambda: one.sink.sentences)
-    assert one.sink.sentences[0] == "Kafka refuses this consumer for good: fenced by another (_FATAL)"
-
-
-def test_a_fatal_error_is_heard_though_the_assignment_is_lost_beside_it(world):
-    """A static member that is fenced hears of it once, among the records, and loses its partitions at that moment."""
-    one = world(Log({0: records(*range(5))}))
-    wait_until(lambda: len(one.offsets()) == 5)
-
-    def fence():
-        one.log.extra = Message(topic="t", partition=0, offset=0, error=KafkaError(KafkaError._FATAL, "fenced"))
-        one.log.script.append(lambda: one.log.rebalance("lost", 0))
-
-    one.log.script.append(fence)
-    wait_until(lambda: one.sink.sentences)
-    assert one.sink.sentences[0] == "Kafka refuses this consumer for good: fenced (_FATAL)"
-
-
-class Foreign(Message):
-    """What the client says of a record with a header whose name is not UTF-8."""
-
-    def headers(self):
-        raise SystemError("<method 'headers'> returned a result with an exception set")
-
-
-def test_headers_that_the_client_cannot_read_neither_stop_the_partition_nor_the_delivery(world):
-    log = Log({0: records(1)}, {0: (0, "")})
-    key, value = content(0)
-    log.extra = Foreign(topic="t", partition=0, offset=0, key=key, value=value, timestamp=(1, 1))
-    one = world(log)
-    wait_until(lambda: one.offsets() == [0, 1])
-    assert one.sink.taken[0].body == value
-
-
-def test_an_error_that_passes_ends_nothing(world):
-    one = world(Log({0: records(1)}))
-    one.erred(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    wait_until(lambda: one.offsets() == [1])
-    assert one.sink.sentences == []
-
-
-def test_a_consumer_thread_that_dies_ends_the_process(world):
-    one = world(Log({0: records()}))
-
-    def die():
-        raise KafkaException(KafkaError(KafkaError._STATE))
-
-    one.log.script.append(die)
-    wait_until(lambda: one.sink.sentences)
-    assert "the Kafka consumer failed" in one.sink.sentences[0]
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr("services.dispatcher.cluster.INTERVAL_S", 0.02)
-
-
-def test_another_cluster_that_answers_ends_the_process_saying_so(world, impatient):
-    log = Log({0: records(0)})
-    one = world(log)
-    wait_until(lambda: log.looks)
-    log.cluster_id = "two"
-    wait_until(lambda: one.sink.sentences)
-    assert one.sink.sentences[0] == "Kafka was made anew (cluster two, before one): beginning anew"
