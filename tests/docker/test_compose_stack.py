@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import uuid
 
 import pytest
@@ -114,6 +115,39 @@ def _a_further_replica_is_a_member_like_the_others(project):
     refused = project.control("chaos", "kill", "dispatcher-9", expect=None)
     assert refused.returncode != 0
     assert "no member dispatcher-9" in refused.stderr
+
+
+def test_brokers_that_come_back_with_each_others_addresses_are_a_cluster_again(project):
+    project.control("up")
+    kafka = wait_for(
+        lambda: (seen := project.control_json("status")["kafka"]["value"] or {}).get("controller") and seen,
+        60,
+        "a controller",
+    )
+    # The third asks the controller for all that changes; where that was, it finds the other one.
+    killed = [kafka["controller"], kafka["controller"] % 3 + 1]
+    names = {one["Service"]: one["Name"] for one in project.containers()}
+    brokers = [names[f"kafka-{number}"] for number in killed]
+    had = [_address(name) for name in brokers]
+    _docker("kill", *brokers)
+    # The engine gives away the lowest address that is free.
+    for name in sorted(brokers, key=lambda name: had[brokers.index(name)], reverse=True):
+        _docker("start", name)
+    assert [_address(name) for name in brokers] == had[::-1]
+    project.control("up", timeout_s=200)
+    run = project.control_json("replay", "--max", "30", "--rate", "30", "--ids", "fresh", timeout_s=120)
+    verdict = project.control_json("verify", run["run"], timeout_s=120)
+    assert verdict["verdict"] == "proven", verdict
+
+
+def _docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _address(container: str) -> tuple[int, ...]:
+    networks = json.loads(_docker("inspect", container))[0]["NetworkSettings"]["Networks"].values()
+    (address,) = [one["IPAddress"] for one in networks]
+    return tuple(map(int, address.split(".")))
 
 
 @pytest.mark.skipif(not os.environ.get(ENGINE_RESTART), reason=f"{ENGINE_RESTART} names no command to restart it with")
