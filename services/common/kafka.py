@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection
@@ -141,11 +140,6 @@ def offset_of(error: KafkaError | None, message: Message) -> int | None:
     return offset if offset is not None and offset >= 0 else None
 
 
-def ask_topic(admin: AdminClient, topic: str, timeout_s: float) -> Future[Any]:
-    """Asks for the topic's description (`topic_id`, among others); its result raises KafkaException."""
-    return admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic]
-
-
 def topic_id_of(admin: AdminClient, topic: str, timeout_s: float) -> str:
     """The topic's own id, as Kafka's tools show it: a topic that was deleted and made again has another one.
 
@@ -154,7 +148,8 @@ def topic_id_of(admin: AdminClient, topic: str, timeout_s: float) -> str:
     Raises:
         KafkaException, TimeoutError: Kafka did not answer within `timeout_s`, or there is no such topic.
     """
-    return str(ask_topic(admin, topic, timeout_s).result(timeout_s).topic_id)
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
+    return str(asked[topic].result(timeout_s).topic_id)
 
 
 def ensure_topics(settings: KafkaSettings, client_id: str, *, timeout_s: float = 30.0) -> None:

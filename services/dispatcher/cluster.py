@@ -7,11 +7,15 @@ keeping, since the outbox-publisher publishes again what was not delivered.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from services.common.kafka import cluster_id_of, topic_id_of
 
 INTERVAL_S: Final = 2.0
 """Between two looks."""
@@ -19,8 +23,52 @@ TIMEOUT_S: Final = 2.0
 """For one answer."""
 GONE_LOOKS: Final = 2
 """So many looks in a row must find no topic: a broker that has just started may not have heard of it."""
-Ask = Callable[[], Future[Any]]
-"""Puts a question to Kafka; its result raises KafkaException."""
+
+
+class Told(NamedTuple):
+    """What Kafka said at a look."""
+
+    cluster_id: str
+    """Empty where it did not say."""
+    topic_id: str | None
+    """Empty where there is no such topic, None where nobody told."""
+
+
+Ask = Callable[[], Future[Told]]
+"""Puts the question; its result raises KafkaException."""
+
+
+def asker(admin: AdminClient, topic: str) -> Ask:
+    """Asks in a thread of its own, for the metadata first and for the topic's id only after they came.
+
+    A description that waits for a broker costs librdkafka 2.16 up to a whole core until it is given up: the client's
+    main thread and that broker's wake each other without an end. A request for metadata waits and costs nothing, so
+    while Kafka is away nothing else is asked.
+    """
+
+    def ask() -> Future[Told]:
+        answer: Future[Told] = Future()
+        threading.Thread(target=_answer, args=(answer, admin, topic), name="cluster", daemon=True).start()
+        return answer
+
+    return ask
+
+
+def _answer(answer: Future[Told], admin: AdminClient, topic: str) -> None:
+    try:
+        cluster_id = cluster_id_of(admin.list_topics(topic, timeout=TIMEOUT_S))
+        answer.set_result(Told(cluster_id, _topic_id(admin, topic)))
+    except Exception as error:  # noqa: BLE001 - it is handed on: whoever looks next hears of it, and no question stays open
+        answer.set_exception(error)
+
+
+def _topic_id(admin: AdminClient, topic: str) -> str | None:
+    try:
+        return topic_id_of(admin, topic, TIMEOUT_S)
+    except TimeoutError:
+        return None
+    except KafkaException as error:
+        return "" if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART else None
 
 
 def instance_id(member: str, topic_id: str) -> str:
@@ -36,46 +84,42 @@ class ClusterWatch:
     """Looks at the cluster's id and at the topic now and then. Asks at one look and hears the answer at the next: the
     consumer's thread waits for nothing here."""
 
-    def __init__(self, topic: str, topic_id: str, ask_cluster: Ask, ask_topic: Ask) -> None:
-        """`topic_id` is the topic's as this process began. The questions' answers have `cluster_id` and `topic_id`."""
+    def __init__(self, topic: str, topic_id: str, ask: Ask) -> None:
+        """`topic_id` is the topic's as this process began."""
         self.topic_id = topic_id
         self._topic = topic
-        self._ask_cluster = ask_cluster
-        self._ask_topic = ask_topic
-        self._asked: tuple[Future[Any], Future[Any]] | None = None
+        self._ask = ask
+        self._asked: Future[Told] | None = None
         self._cluster_id = ""
         self._missed = 0
         self._next_s = 0.0
 
     def look(self, now_s: float) -> str | None:
         """A sentence where the process is to begin anew."""
-        if now_s < self._next_s or (self._asked is not None and not all(each.done() for each in self._asked)):
+        if now_s < self._next_s or (self._asked is not None and not self._asked.done()):
             return None
         self._next_s = now_s + INTERVAL_S
-        asked, self._asked = self._asked, (self._ask_cluster(), self._ask_topic())
-        return None if asked is None else self._judge(*asked)
+        asked, self._asked = self._asked, self._ask()
+        return None if asked is None else self._judge(asked)
 
-    def _judge(self, cluster: Future[Any], topic: Future[Any]) -> str | None:
+    def _judge(self, asked: Future[Told]) -> str | None:
         try:
-            answers = str(cluster.result(0).cluster_id or "")
-        except (KafkaException, TimeoutError):
+            told = asked.result(0)
+        except KafkaException:
             return None
-        before, self._cluster_id = self._cluster_id, answers or self._cluster_id
-        if before and answers and answers != before:
-            return f"Kafka was made anew (cluster {answers}, before {before}): beginning anew"
-        try:
-            topic_id = str(topic.result(0).topic_id)
-        except (KafkaException, TimeoutError) as error:
-            return self._gone(error)
+        before, self._cluster_id = self._cluster_id, told.cluster_id or self._cluster_id
+        if before and told.cluster_id and told.cluster_id != before:
+            return f"Kafka was made anew (cluster {told.cluster_id}, before {before}): beginning anew"
+        if told.topic_id == "":
+            return self._gone()
         self._missed = 0
-        if topic_id == self.topic_id:
+        if told.topic_id is None or told.topic_id == self.topic_id:
             return None
         # Positions in the old one would skip records of the new one.
-        return f"the topic {self._topic} was deleted and made again (id {topic_id}): beginning anew"
+        return f"the topic {self._topic} was deleted and made again (id {told.topic_id}): beginning anew"
 
-    def _gone(self, error: Exception) -> str | None:
-        gone = isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-        self._missed = self._missed + 1 if gone else 0
+    def _gone(self) -> str | None:
+        self._missed += 1
         if self._missed < GONE_LOOKS:
             return None
         return f"the topic {self._topic} is gone: beginning anew, which makes it"

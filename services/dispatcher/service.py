@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -16,7 +15,6 @@ from services.common import garbage
 from services.common.catch_up import CatchUp
 from services.common.kafka import (
     TopicError,
-    ask_topic,
     ensure_topics,
     make_admin,
     make_consumer,
@@ -26,7 +24,7 @@ from services.common.kafka import (
 from services.common.lifecycle import stop_event
 from services.common.schema import migrate
 from services.dispatcher import status
-from services.dispatcher.cluster import TIMEOUT_S, ClusterWatch, instance_id
+from services.dispatcher.cluster import ClusterWatch, asker, instance_id
 from services.dispatcher.deliver import HttpDeliverer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
@@ -241,12 +239,7 @@ class Service:
             max_window=settings.max_window,
             commit_interval_s=settings.commit_interval_sec,
             watchdog=Watchdog(settings.kafka_topic, intake, _stall_exit_s(settings)),
-            cluster=ClusterWatch(
-                settings.kafka_topic,
-                self._topic_id,
-                partial(self._admin.describe_cluster, request_timeout=TIMEOUT_S),
-                partial(ask_topic, self._admin, settings.kafka_topic, TIMEOUT_S),
-            ),
+            cluster=ClusterWatch(settings.kafka_topic, self._topic_id, asker(self._admin, settings.kafka_topic)),
             catch_up=CatchUp(settings.catch_up_per_sec),
         )
 

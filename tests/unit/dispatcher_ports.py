@@ -6,11 +6,11 @@ import time
 import uuid
 from collections import deque
 from concurrent.futures import Future
-from types import SimpleNamespace
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from services.common.signing import Secrets
+from services.dispatcher.cluster import Told
 from services.dispatcher.deliver import Answer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
@@ -261,12 +261,7 @@ class Log:
 
     def ask_cluster(self):
         self.looks += 1
-        return answered(SimpleNamespace(cluster_id=self.cluster_id))
-
-    def ask_topic(self):
-        if self.topic_gone:
-            return answered(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
-        return answered(SimpleNamespace(topic_id=self.topic_id))
+        return answered(Told(self.cluster_id, "" if self.topic_gone else self.topic_id))
 
     def close(self):
         self.asked.append(("close",))

@@ -1,13 +1,17 @@
 """What the looks at Kafka come to; that a sentence ends the process is test_dispatcher_source's."""
 
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from services.dispatcher.cluster import INTERVAL_S, ClusterWatch
-from tests.unit.dispatcher_ports import Log
+from services.dispatcher.cluster import INTERVAL_S, ClusterWatch, Told, asker
+from tests.unit.dispatcher_ports import Log, answered
 
+METADATA = SimpleNamespace(cluster_id="one")
+SILENT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+UNKNOWN = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
 GONE = "the topic t is gone: beginning anew, which makes it"
 
 
@@ -16,7 +20,7 @@ class Looks:
 
     def __init__(self):
         self.log, self.now_s = Log({}), 0.0
-        self.watch = ClusterWatch("t", "T", self.log.ask_cluster, self.log.ask_topic)
+        self.watch = ClusterWatch("t", "T", self.log.ask_cluster)
         self.look()
 
     def look(self):
@@ -53,19 +57,59 @@ def test_a_topic_that_is_heard_of_again_is_not_gone():
         assert looks.look() is None
 
 
-@pytest.mark.parametrize("question", ["ask_cluster", "ask_topic"])
-def test_a_kafka_that_does_not_answer_says_nothing(question):
+@pytest.mark.parametrize(
+    "silent",
+    [
+        answered(KafkaException(KafkaError(KafkaError._TIMED_OUT))),
+        answered(Told("", None)),
+        answered(Told("one", None)),
+    ],
+)
+def test_a_kafka_that_does_not_answer_says_nothing(silent):
     looks = Looks()
-    silent = Future()
-    silent.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
-    looks.watch = ClusterWatch(
-        "t", "T", **{"ask_cluster": looks.log.ask_cluster, "ask_topic": looks.log.ask_topic, question: lambda: silent}
-    )
+    looks.watch = ClusterWatch("t", "T", lambda: silent)
     assert [looks.look() for _ in range(5)] == [None] * 5
 
 
 def test_no_question_is_asked_while_one_is_open():
     asked = []
-    watch = ClusterWatch("t", "T", lambda: asked.append(1) or Future(), lambda: Future())
+    watch = ClusterWatch("t", "T", lambda: asked.append(1) or Future())
     assert [watch.look(INTERVAL_S * number) for number in range(1, 6)] == [None] * 5
     assert asked == [1]
+
+
+class Admin:
+    """Kafka's admin client; `metadata` and `description` are what it answers, or raises."""
+
+    def __init__(self, metadata, description):
+        self.metadata, self.description = metadata, description
+        self.described = 0
+
+    def list_topics(self, topic, timeout):
+        if isinstance(self.metadata, Exception):
+            raise self.metadata
+        return self.metadata
+
+    def describe_topics(self, topics, request_timeout):
+        self.described += 1
+        return {"t": answered(self.description)}
+
+
+@pytest.mark.parametrize(
+    ("description", "topic_id"),
+    [(SimpleNamespace(topic_id="T"), "T"), (UNKNOWN, ""), (SILENT, None), (TimeoutError(), None)],
+)
+def test_the_answer_tells_a_topic_that_is_gone_from_one_that_nobody_spoke_of(description, topic_id):
+    assert asker(Admin(METADATA, description), "t")().result(5) == ("one", topic_id)
+
+
+def test_while_no_broker_answers_no_description_is_asked_for():
+    """One that waits for a broker takes up to a whole core."""
+    admin = Admin(SILENT, SimpleNamespace(topic_id="T"))
+    assert asker(admin, "t")().exception(5) is SILENT
+    assert admin.described == 0
+
+
+def test_a_question_that_fails_for_any_other_reason_is_answered_too():
+    admin = Admin(ValueError("of the client"), None)
+    assert isinstance(asker(admin, "t")().exception(5), ValueError)

@@ -49,7 +49,7 @@ class World:
         self.source = Source(
             self._make, "t", self.intake, self.sink,
             max_window=limits.get("max_window", 24_000), commit_interval_s=0.01, watchdog=watchdog,
-            cluster=ClusterWatch("t", "T", self.log.ask_cluster, self.log.ask_topic),
+            cluster=ClusterWatch("t", "T", self.log.ask_cluster),
             catch_up=limits.get("catch_up", CatchUp(0)),
         )  # fmt: skip
 

@@ -208,6 +208,8 @@ class KafkaLog:
         if not listening(self._bootstrap):
             raise SourceError("no broker answers: none of the ports listens")
         with _telling(f"what the topic {self._topic} is"):
+            # A description that waits for a broker takes up to a whole core, a request for metadata nothing.
+            self._client().list_topics(self._topic, timeout=ANSWER_TIMEOUT_S)
             asked = self._client().describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_TIMEOUT_S)
             return asked[self._topic].result(ANSWER_TIMEOUT_S)
 
