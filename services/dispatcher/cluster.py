@@ -23,6 +23,8 @@ TIMEOUT_S: Final = 2.0
 """For one answer."""
 GONE_LOOKS: Final = 2
 """So many looks in a row must find no topic: a broker that has just started may not have heard of it."""
+SETTLED_LOOKS: Final = 3
+"""After Kafka was away it has answered so many times before it is asked for the topic's id."""
 
 
 class Told(NamedTuple):
@@ -38,28 +40,35 @@ Ask = Callable[[], Future[Told]]
 """Puts the question; its result raises KafkaException."""
 
 
-def asker(admin: AdminClient, topic: str) -> Ask:
-    """Asks in a thread of its own, for the metadata first and for the topic's id only after they came.
+class Asker:
+    """Asks in a thread of its own, for the metadata first and for the topic's id only where that came a few times.
 
     A description that waits for a broker costs librdkafka 2.16 up to a whole core until it is given up: the client's
-    main thread and that broker's wake each other without an end. A request for metadata waits and costs nothing, so
-    while Kafka is away nothing else is asked.
+    main thread and that broker's wake each other without an end. A request for metadata waits and costs nothing. So
+    while Kafka is away nothing else is asked, nor while its brokers come back one by one.
     """
 
-    def ask() -> Future[Told]:
+    def __init__(self, admin: AdminClient, topic: str) -> None:
+        """Kafka has just answered, or there would be no topic's id to compare with."""
+        self._admin = admin
+        self._topic = topic
+        self._answers = SETTLED_LOOKS
+
+    def __call__(self) -> Future[Told]:
+        """Puts the question; only one at a time."""
         answer: Future[Told] = Future()
-        threading.Thread(target=_answer, args=(answer, admin, topic), name="cluster", daemon=True).start()
+        threading.Thread(target=self._put, args=(answer,), name="cluster", daemon=True).start()
         return answer
 
-    return ask
-
-
-def _answer(answer: Future[Told], admin: AdminClient, topic: str) -> None:
-    try:
-        cluster_id = cluster_id_of(admin.list_topics(topic, timeout=TIMEOUT_S))
-        answer.set_result(Told(cluster_id, _topic_id(admin, topic)))
-    except Exception as error:  # noqa: BLE001 - it is handed on: whoever looks next hears of it, and no question stays open
-        answer.set_exception(error)
+    def _put(self, answer: Future[Told]) -> None:
+        try:
+            cluster_id = cluster_id_of(self._admin.list_topics(self._topic, timeout=TIMEOUT_S))
+            self._answers += 1
+            settled = self._answers > SETTLED_LOOKS
+            answer.set_result(Told(cluster_id, _topic_id(self._admin, self._topic) if settled else None))
+        except Exception as error:  # noqa: BLE001 - it is handed on: whoever looks next hears of it, and no question stays open
+            self._answers = 0
+            answer.set_exception(error)
 
 
 def _topic_id(admin: AdminClient, topic: str) -> str | None:

@@ -24,7 +24,7 @@ from services.common.kafka import (
 from services.common.lifecycle import stop_event
 from services.common.schema import migrate
 from services.dispatcher import status
-from services.dispatcher.cluster import ClusterWatch, asker, instance_id
+from services.dispatcher.cluster import Asker, ClusterWatch, instance_id
 from services.dispatcher.deliver import HttpDeliverer, RequestHeaders
 from services.dispatcher.dispatch import Dispatch, Limits, Ports
 from services.dispatcher.gate import Gate
@@ -239,7 +239,7 @@ class Service:
             max_window=settings.max_window,
             commit_interval_s=settings.commit_interval_sec,
             watchdog=Watchdog(settings.kafka_topic, intake, _stall_exit_s(settings)),
-            cluster=ClusterWatch(settings.kafka_topic, self._topic_id, asker(self._admin, settings.kafka_topic)),
+            cluster=ClusterWatch(settings.kafka_topic, self._topic_id, Asker(self._admin, settings.kafka_topic)),
             catch_up=CatchUp(settings.catch_up_per_sec),
         )
 

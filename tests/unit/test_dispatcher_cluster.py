@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from services.dispatcher.cluster import INTERVAL_S, ClusterWatch, Told, asker
+from services.dispatcher.cluster import INTERVAL_S, SETTLED_LOOKS, Asker, ClusterWatch, Told
 from tests.unit.dispatcher_ports import Log, answered
 
 METADATA = SimpleNamespace(cluster_id="one")
@@ -100,16 +100,19 @@ class Admin:
     [(SimpleNamespace(topic_id="T"), "T"), (UNKNOWN, ""), (SILENT, None), (TimeoutError(), None)],
 )
 def test_the_answer_tells_a_topic_that_is_gone_from_one_that_nobody_spoke_of(description, topic_id):
-    assert asker(Admin(METADATA, description), "t")().result(5) == ("one", topic_id)
+    assert Asker(Admin(METADATA, description), "t")().result(5) == ("one", topic_id)
 
 
-def test_while_no_broker_answers_no_description_is_asked_for():
+def test_no_description_is_asked_for_while_kafka_is_away_nor_while_it_comes_back():
     """One that waits for a broker takes up to a whole core."""
     admin = Admin(SILENT, SimpleNamespace(topic_id="T"))
-    assert asker(admin, "t")().exception(5) is SILENT
+    ask = Asker(admin, "t")
+    assert ask().exception(5) is SILENT
+    admin.metadata = METADATA
+    assert [ask().result(5) for _ in range(SETTLED_LOOKS)] == [("one", None)] * SETTLED_LOOKS
     assert admin.described == 0
+    assert ask().result(5) == ("one", "T")
 
 
 def test_a_question_that_fails_for_any_other_reason_is_answered_too():
-    admin = Admin(ValueError("of the client"), None)
-    assert isinstance(asker(admin, "t")().exception(5), ValueError)
+    assert isinstance(Asker(Admin(ValueError("of the client"), None), "t")().exception(5), ValueError)
