@@ -1,5 +1,6 @@
 """The stack as `docker compose up --build -d` makes it from a fresh clone, and the control room on top of it."""
 
+import contextlib
 import csv
 import hashlib
 import hmac
@@ -131,15 +132,31 @@ def test_brokers_that_come_back_with_each_others_addresses_are_a_cluster_again(p
     _docker("restart", names[f"kafka-{6 - sum(killed)}"])
     project.control("up")
     had = [_address(name) for name in brokers]
-    _docker("kill", *brokers)
-    # The engine gives away the lowest address that is free.
-    for name in sorted(brokers, key=lambda name: had[brokers.index(name)], reverse=True):
-        _docker("start", name)
+    with _every_address_taken_up_to(max(had), brokers[0]):
+        _docker("kill", *brokers)
+        # The engine gives away the lowest address that is free.
+        for name in sorted(brokers, key=lambda name: had[brokers.index(name)], reverse=True):
+            _docker("start", name)
     assert [_address(name) for name in brokers] == had[::-1]
     project.control("up", timeout_s=200)
     run = project.control_json("replay", "--max", "30", "--rate", "30", "--ids", "fresh", timeout_s=120)
     verdict = project.control_json("verify", run["run"], timeout_s=120)
     assert verdict["verdict"] == "proven", verdict
+
+
+@contextlib.contextmanager
+def _every_address_taken_up_to(highest: tuple[int, ...], like: str):
+    """By containers of the image and in the network of `like`."""
+    found = json.loads(_docker("inspect", like))[0]
+    (network,) = found["NetworkSettings"]["Networks"]
+    made: list[str] = []
+    try:
+        while not made or _address(made[-1]) < highest:
+            words = ("--detach", "--network", network, "--entrypoint", "sleep", found["Config"]["Image"], "600")
+            made.append(_docker("run", *words).strip())
+        yield
+    finally:
+        _docker("rm", "--force", *made)
 
 
 def _docker(*words: str) -> str:
