@@ -41,12 +41,22 @@ class Probes:
     def ask(self, members: Collection[str]) -> dict[str, str]:
         """Why each of `members` is not ready; an empty text where it is. Never raises for one that is silent."""
         brokers = [name for name in members if name in BROKERS]
-        others = [name for name in members if name not in BROKERS]
+        others = [name for name in members if name not in (*BROKERS, "nginx")]
         kafka = self._pool.submit(self._brokers, brokers) if brokers else None
         answers = dict(zip(others, self._pool.map(self._one, others), strict=True))
+        if "nginx" in members:
+            answers["nginx"] = self._nginx(answers)
         if kafka is not None:
             answers.update(kafka.result())
         return answers
+
+    def _nginx(self, answers: Mapping[str, str]) -> str:
+        """nginx is asked only where a replica talks: a question that none behind it takes counts as a failure of each,
+        and it would refuse every payment for two seconds more when they have long been there."""
+        reasons = (answers[name] if name in answers else self._one(name) for name in API_REPLICAS)
+        if all(reason.startswith(SILENT) for reason in reasons):
+            return "no API replica behind it"
+        return self._one("nginx")
 
     def _one(self, member: str) -> str:
         port = self.ports[member]
