@@ -28,6 +28,8 @@ REPORT_POLL_S: Final = 0.02
 IDLE_WAIT_S: Final = 0.2
 AGAIN_AFTER_S: Final = 1.0
 """How long a letter waits that Kafka did not take."""
+PURGE_S: Final = 1.0
+"""For the reports of what was purged: they come at once."""
 PARTITIONS_LOOKUP_S: Final = 2.0
 ANY_PARTITION: Final = -1
 """The client chooses, by key."""
@@ -49,12 +51,19 @@ class Letter:
 class Requeuer:
     """A thread that produces letters until each is confirmed."""
 
-    def __init__(self, make: Callable[[], Producer], on_fatal: Callable[[str], None]) -> None:
-        """`make` makes the producer, in the thread; `on_fatal` is told, from the thread, why it cannot go on."""
+    def __init__(
+        self, make: Callable[[Callable[[KafkaError], None]], Producer], on_fatal: Callable[[str], None]
+    ) -> None:
+        """`make` makes a producer, in the thread, whose errors go to the given callback; `on_fatal` is told, from the
+        thread, why it cannot go on."""
         self._make = make
         self._on_fatal = on_fatal
         self._letters: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
         self._open = 0
+        self._used = False
+        """Whether the producer was given anything."""
+        self._outlived = False
+        """Whether it was, and all brokers have been away since: they may come back as another cluster."""
         self._again: list[tuple[float, Letter]] = []
         self._partitions: dict[str, int] = {}
         self._complained_s = float("-inf")
@@ -81,12 +90,31 @@ class Requeuer:
 
     def _run(self) -> None:
         try:
-            producer = self._make()
+            producer = self._make(self._on_error)
             while not (self._ended.is_set() and self._open == 0 and not self._again and self._letters.empty()):
                 self._produce(producer, self._burst())
                 producer.poll(REPORT_POLL_S if self._open else 0)
+                if self._outlived:
+                    producer = self._next(producer)
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must end the process: re-queues would stop
             self._on_fatal(f"the re-queue producer failed: {error}")
+
+    def _next(self, producer: Producer) -> Producer:
+        """Another producer in place of one whose brokers were all away; what that one holds is produced again.
+
+        In another cluster its id would be somebody else's by then, whose records a broker would take for repeats,
+        acknowledge, and not keep.
+        """
+        producer.purge()
+        producer.flush(PURGE_S)
+        if self._open:
+            return producer  # a letter without its report would be forgotten: the next round tries again
+        self._used = self._outlived = False
+        return self._make(self._on_error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._outlived = self._used
 
     def _burst(self) -> list[Letter]:
         """All letters there are; waits for the first only while nothing is open."""
@@ -118,6 +146,7 @@ class Requeuer:
                     partition=chosen[letter.topic] if letter.spread else ANY_PARTITION,
                 )
                 self._open += 1
+                self._used = True
             except BufferError:
                 self._try_again(letter, "the producer's queue is full")
                 producer.poll(REPORT_POLL_S)

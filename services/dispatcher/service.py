@@ -161,7 +161,9 @@ class Service:
         source = self._source = self._make_source(intake, sink)
         recorder = Recorder(settings.conninfo, settings.member_name, self._recorded)
         requeuer = Requeuer(
-            lambda: make_producer(settings, settings.member_name, linger_ms=5, message_timeout_ms=30_000),
+            lambda on_error: make_producer(
+                settings, settings.member_name, linger_ms=5, message_timeout_ms=30_000, error_cb=on_error
+            ),
             sink.fatal,
         )
         deliverer = HttpDeliverer(settings.webhook_url, timeout_s=settings.request_timeout_sec)

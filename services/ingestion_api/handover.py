@@ -37,7 +37,11 @@ MakeProducer = Callable[[Callable[[KafkaError], None]], Producer]
 
 
 class _Way(NamedTuple):
-    """A producer and the cluster it belongs to: what it reports goes by that id, whoever answers by then."""
+    """A producer and the cluster it belongs to: what it reports goes by that id, whoever answers by then.
+
+    It never sends to another one. Producer ids of two clusters collide: where a producer of the old one sends to the
+    new, a broker may take another's first record for a repeat of that, acknowledge it with an offset, and not keep it.
+    """
 
     producer: Producer
     cluster_id: str
@@ -52,12 +56,16 @@ class Handover:
         self._topic = topic
         self._lanes = lanes
         self._lock = threading.Lock()
-        self._reported: list[tuple[str, KafkaError | None, Message]] = []
+        self._turn = threading.Lock()
+        """Of whoever produces, or makes another producer: nothing is given to one that is emptied."""
+        self._reported: list[tuple[_Way, KafkaError | None, Message]] = []
         self._down = False
         self._replace = False
         self._asked_s = float("-inf")
         self._cluster_id = ""
         """The cluster that answered last."""
+        self._answered = False
+        """Whether it has since the brokers were last away."""
         self._way = _Way(make_producer(self._on_error), "")
 
     @property
@@ -70,10 +78,12 @@ class Handover:
 
         Failure policy: open. A row that is not sent stays pending and goes out with the publisher's next sweep.
         """
-        if self._replace:
-            self._new_producer()
+        with self._turn:
+            self._send(accepted)
+
+    def _send(self, accepted: list[Accepted]) -> None:
         way = self._way
-        if not way.cluster_id:
+        if self._replace or not way.cluster_id:
             _NO_BROKER.inc(len(accepted))
             return
         while accepted:
@@ -95,7 +105,7 @@ class Handover:
     def _produce(self, way: _Way, partition: int, burst: list[Accepted]) -> int:
         """How many records the producer took."""
         produce = way.producer.produce
-        on_delivery = partial(self._on_delivery, way.cluster_id)
+        on_delivery = partial(self._on_delivery, way)
         for sent, row in enumerate(burst):
             try:
                 produce(
@@ -117,14 +127,20 @@ class Handover:
 
     def reports(self, timeout_s: float) -> list[Report]:
         """The records acknowledged since the last call; waits up to `timeout_s` for the first report of any kind."""
+        self._poll(timeout_s)
+        well = self._way.cluster_id and not self._lanes.silent
+        if time.monotonic() - self._asked_s >= (_LOOK_INTERVAL_S if well else PROBE_INTERVAL_S):
+            self.ask(_ASK_TIMEOUT_S)
+        if self._replace:
+            with self._turn:
+                self._new_producer()
+        return self._take_reports()
+
+    def _poll(self, timeout_s: float) -> None:
         try:
             self._way.producer.poll(timeout_s)
         except KafkaException as error:  # how the client tells of a fatal error, instead of its callback
             self._on_error(error.args[0])
-        well = self._way.cluster_id and not self._lanes.silent
-        if time.monotonic() - self._asked_s >= (_LOOK_INTERVAL_S if well else PROBE_INTERVAL_S):
-            self.ask(_ASK_TIMEOUT_S)
-        return self._take_reports()
 
     def ask(self, timeout_s: float) -> None:
         """Asks for metadata, waiting up to `timeout_s`. Repeated by `reports`; before it, from whoever starts first.
@@ -137,28 +153,31 @@ class Handover:
             found = self._way.producer.list_topics(self._topic, timeout=timeout_s)
         except KafkaException:
             return
-        known = found.topics[self._topic]
+        known, cluster_id = found.topics[self._topic], cluster_id_of(found)
+        if not cluster_id:
+            return
+        if cluster_id != self._cluster_id:
+            self._met(cluster_id)
         if known.error is not None or not any(partition.leader >= 0 for partition in known.partitions.values()):
             return
-        self._belong_to(cluster_id_of(found))
+        with self._lock:
+            self._answered = True
+            if not self._way.cluster_id:
+                self._way = self._way._replace(cluster_id=cluster_id)
         if self._lanes.silent:
             with self._lock:
                 self._lanes.reopen()
             self._say(True, "")
 
-    def _belong_to(self, cluster_id: str) -> None:
-        """The cluster that answers. A producer of another one is replaced before it sends anything more.
+    def _met(self, cluster_id: str) -> None:
+        """Another cluster answers than before, be it without the topic yet: nothing more goes there from this producer.
 
-        What it still holds may reach the new brokers: that goes by the old id, so those rows are published again. It
-        must not be used on: producer ids of two clusters collide, and a repeat that is none is acknowledged and lost.
+        What it has sent there already goes by the old id, so those rows are published again.
         """
-        with self._lock:
-            before, self._cluster_id = self._cluster_id, cluster_id
-            if not self._way.cluster_id:
-                self._way = self._way._replace(cluster_id=cluster_id)
-            elif self._way.cluster_id != cluster_id:
-                self._replace = True
-        if before and before != cluster_id:
+        before, self._cluster_id = self._cluster_id, cluster_id
+        if before:
+            self._answered = False
+            self._replace = True
             log.warning("Kafka was made anew: another cluster answers cluster=%s before=%s", cluster_id, before)
 
     def flush(self, timeout_s: float) -> list[Report]:
@@ -173,13 +192,13 @@ class Handover:
         now_s, at_s = time.monotonic(), time.time()
         acknowledged = []
         with self._lock:
-            for cluster_id, error, message in reported:
+            for way, error, message in reported:
                 partition = message.partition()
-                if partition is not None and partition >= 0:
+                if partition is not None and partition >= 0 and way.producer is self._way.producer:
                     self._lanes.reported(partition, ok=error is None, now_s=now_s)
                 offset = offset_of(error, message)
                 if offset is not None:
-                    acknowledged.append(_report(message, offset, at_s, cluster_id))
+                    acknowledged.append(_report(message, offset, at_s, way.cluster_id))
             metrics.IN_FLIGHT.set(self._lanes.in_flight)
             answers = self._lanes.open
         metrics.PUBLISHED.inc(len(acknowledged))
@@ -188,8 +207,8 @@ class Handover:
         self._say(answers, str(reported[-1][1]))
         return acknowledged
 
-    def _on_delivery(self, cluster_id: str, error: KafkaError | None, message: Message) -> None:
-        self._reported.append((cluster_id, error, message))
+    def _on_delivery(self, way: _Way, error: KafkaError | None, message: Message) -> None:
+        self._reported.append((way, error, message))
 
     def _on_error(self, error: KafkaError) -> None:
         if is_fatal(error):
@@ -199,15 +218,20 @@ class Handover:
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             with self._lock:
                 self._lanes.all_down(time.monotonic())
+                self._answered = False
+                # Brokers that are all away at once may come back as another cluster. One that never sent is none's.
+                self._replace = self._replace or bool(self._way.cluster_id)
             self._say(False, str(error))
 
     def _new_producer(self) -> None:
-        """Nothing more leaves the old producer, after a fatal error or with another cluster: what it held is the
-        publisher's now."""
+        """Nothing more leaves the old producer, after a fatal error, with all brokers away, or with another cluster:
+        what it held is the publisher's now."""
+        self._way.producer.purge()
+        self._poll(0)
         with self._lock:
             self._lanes.forget()
             self._replace = False
-            cluster_id = self._cluster_id
+            cluster_id = self._cluster_id if self._answered else ""
         # The id was read before this producer was made: whatever it will report is of that cluster, or of a later one.
         self._way = _Way(self._make_producer(self._on_error), cluster_id)
 

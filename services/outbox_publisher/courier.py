@@ -4,7 +4,8 @@ Knows nothing of Postgres. Not for several threads: callbacks run inside `poll`.
 
 A producer belongs to one cluster, whose id was read before anything was sent with it. Whatever it reports goes by that
 id, also where the brokers are others by then; and it is not used for the new ones: the producer ids of two clusters
-collide, and a broker that takes a record for a repeat acknowledges what it does not keep.
+collide, and a broker that takes a record for a repeat, its own or another producer's, acknowledges what it does not
+keep. Brokers that were all away at once may be others, so a producer does not outlive that either.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from services.common.kafka import REDELIVERY_HEADER, is_fatal, offset_of
+from services.common.kafka import REDELIVERY_HEADER, cluster_id_of, is_fatal, offset_of
 from services.common.lanes import Lanes
 from services.common.outbox import Report
 from services.common.redeliveries import Due, Redelivered
@@ -52,6 +53,10 @@ class Courier:
         self._down = False
         self._asked_in_vain = 0
         self._ask_at_s = 0.0
+        self._used = False
+        """Whether the producer was given anything."""
+        self._outlived = False
+        """Whether it was, and all brokers have been away since: they may come back as another cluster."""
         self._make_producer = make_producer
         self._producer = make_producer(self._on_error)
         self.cluster_id = ""
@@ -60,12 +65,17 @@ class Courier:
     def belong_to(self, cluster_id: str) -> None:
         """The cluster that answers. Where it is another one than before, what is on its way counts as failed."""
         if self.cluster_id and cluster_id != self.cluster_id:
-            self._producer.purge()
-            self._flushed(_PURGE_S)
-            self._lanes.forget()
-            self._producer = self._make_producer(self._on_error)
-            self._fatal = None  # of the producer that is gone
+            self._new_producer()
+            self._asked_in_vain, self._ask_at_s = 0, 0.0
         self.cluster_id = cluster_id
+
+    def _new_producer(self) -> None:
+        self._producer.purge()
+        self._flushed(_PURGE_S)
+        self._lanes.forget()
+        self._used = self._outlived = False
+        self._producer = self._make_producer(self._on_error)
+        self._fatal = None  # of the producer that is gone
 
     @property
     def in_flight(self) -> int:
@@ -101,6 +111,7 @@ class Courier:
         Raises:
             ProducerFatalError: see there.
         """
+        self._used = True
         self._lanes.sent(partition, len(rows), time.monotonic())
         for sent, row in enumerate(rows):
             # A redelivery's time is when it was asked for: with that of an old payment retention would take it at once.
@@ -131,6 +142,8 @@ class Courier:
             self._producer.poll(timeout_s)
         except KafkaException as error:  # how the client tells of a fatal error, instead of its callback
             self._on_error(error.args[0])
+        if self._outlived:
+            self._new_producer()
         metrics.IN_FLIGHT.set(self.in_flight)
         self._raise_fatal()
 
@@ -186,6 +199,7 @@ class Courier:
         if is_fatal(error):
             self._fatal = error
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._outlived = self._used
             self._lanes.all_down(time.monotonic())
             self._say(False, str(error))
 
@@ -197,8 +211,10 @@ class Courier:
         if now_s < self._ask_at_s:
             return False
         try:
-            known = self._producer.list_topics(self._topic, timeout=_ASK_TIMEOUT_S).topics[self._topic]
-            answers = known.error is None and any(part.leader >= 0 for part in known.partitions.values())
+            found = self._producer.list_topics(self._topic, timeout=_ASK_TIMEOUT_S)
+            known = found.topics[self._topic]
+            same = cluster_id_of(found) == self.cluster_id  # else `belong_to` follows
+            answers = same and known.error is None and any(part.leader >= 0 for part in known.partitions.values())
         except KafkaException:
             answers = False
         self._asked_in_vain = 0 if answers else self._asked_in_vain + 1

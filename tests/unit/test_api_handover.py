@@ -20,8 +20,10 @@ class Producer:
         self.fatal = None
         self.leader = 1
         self.cluster_id = "one"
+        self.topic_error = None
         self.taken = []
         self.due = []
+        self.purged = 0
 
     def produce(self, topic, *, value, key, partition, timestamp, on_delivery):
         if self.error is not None:
@@ -34,11 +36,14 @@ class Producer:
         message = SimpleNamespace(key=one.key.encode, partition=lambda: one.partition, offset=lambda: offset)
         self.due.append(lambda: one.on_delivery(error, message))
 
+    def purge(self):
+        self.purged += 1
+
     def list_topics(self, topic, timeout):
         if self.leader is None:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         partition = SimpleNamespace(leader=self.leader)
-        topics = {topic: SimpleNamespace(error=None, partitions={0: partition})}
+        topics = {topic: SimpleNamespace(error=self.topic_error, partitions={0: partition})}
         return SimpleNamespace(cluster_id=self.cluster_id, topics=topics)
 
     def poll(self, timeout_s):
@@ -62,6 +67,20 @@ def handover():
     made.producers = producers
     made.reports(0)
     return made
+
+
+def all_down(handover):
+    """No broker is there any more: not for the producer, nor for the one that takes its place."""
+    handover.producers[-1].on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    make = handover._make_producer
+
+    def make_one_that_hears_nothing(on_error):
+        made = make(on_error)
+        made.leader = None
+        return made
+
+    handover._make_producer = make_one_that_hears_nothing
+    handover.reports(0)
 
 
 def rows(count, begin=0):
@@ -107,13 +126,27 @@ def test_a_report_without_an_offset_is_no_publishing(handover, offset):
     assert handover._lanes.in_flight == 0
 
 
-def test_with_all_brokers_down_a_group_costs_one_probe_per_partition_and_no_more(handover):
-    [producer] = handover.producers
-    producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+def test_with_all_brokers_down_nothing_is_sent_and_no_producer_is_made_but_one(handover):
+    all_down(handover)
     for begin in range(0, 100, 10):
         handover.send(rows(10, begin))
-    assert sorted(one.partition for one in producer.taken) == [0, 1, 2]
+        handover.producers[-1].on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        handover.reports(0)
+    assert [one.taken for one in handover.producers] == [[], []]
     assert not handover.kafka_answers
+
+
+def test_a_producer_whose_brokers_were_all_away_sends_nothing_more(handover):
+    """They may come back as another cluster, where its id is somebody else's by then: what that one sends would be
+    taken for a repeat, acknowledged, and not kept."""
+    handover.send(rows(2))
+    [old] = handover.producers
+    old.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    handover.send(rows(1, 2))
+    assert len(old.taken) == 2, "nor in between"
+    handover.reports(0)
+    assert old.purged == 1
+    assert handover._lanes.in_flight == 0, "what it held is the publisher's"
 
 
 def test_a_fatal_error_that_a_poll_raises_makes_another_producer_and_costs_no_report(handover):
@@ -122,7 +155,6 @@ def test_a_fatal_error_that_a_poll_raises_makes_another_producer_and_costs_no_re
     old.report(old.taken[0])
     old.fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True)
     assert [report.transaction_id for report in handover.reports(0)] == ["0"]
-    handover.send(rows(1, 2))
     assert len(handover.producers) == 2
 
 
@@ -131,6 +163,7 @@ def test_a_fatal_error_makes_another_producer_and_its_rows_are_the_publishers(ha
     old = handover.producers[0]
     old.error = KafkaError(KafkaError._FATAL, "fenced", fatal=True)
     handover.send(rows(3, 3))
+    handover.reports(0)
     handover.send(rows(3, 6))
     assert [one.key for one in old.taken] == ["0", "1", "2"]
     assert [one.key for one in handover.producers[1].taken] == ["6", "7", "8"]
@@ -140,22 +173,20 @@ def test_a_fatal_error_makes_another_producer_and_its_rows_are_the_publishers(ha
 @pytest.mark.parametrize(("leader", "answers"), [(None, False), (-1, False), (2, True)])
 def test_brokers_that_are_back_are_noticed_without_a_payment(handover, leader, answers):
     """Else the first payments after an outage would wait for the publisher's sweep."""
-    [producer] = handover.producers
-    producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    all_down(handover)
     assert not handover.kafka_answers
-    producer.leader = leader
+    handover.producers[-1].leader = leader
     handover._asked_s -= PROBE_INTERVAL_S
     handover.reports(0)
     assert handover.kafka_answers is answers
     handover.send(rows(10))
-    assert len(producer.taken) == (10 if answers else 3), "one probe per partition, or the whole group"
+    assert len(handover.producers[-1].taken) == (10 if answers else 0)
 
 
 def test_metadata_is_asked_for_at_most_once_a_second(handover):
-    [producer] = handover.producers
-    producer.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    all_down(handover)
     handover.reports(0)
-    producer.leader = 1
+    handover.producers[-1].leader = 1
     handover.reports(0)
     assert not handover.kafka_answers
 
@@ -188,3 +219,32 @@ def test_what_a_producer_reports_goes_by_the_cluster_it_was_made_for_and_another
     new.report(new.taken[0])
     assert [report.cluster_id for report in handover.reports(0)] == ["two"]
     assert handover._lanes.in_flight == 0, "what the old one held is waited for no more"
+
+
+def test_another_cluster_is_noticed_before_it_has_the_topic_and_gets_nothing_until_then(handover):
+    [old] = handover.producers
+    old.cluster_id, old.topic_error = "two", KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    handover._asked_s -= 60
+    handover.reports(0)
+    handover.send(rows(1))
+    _, new = handover.producers
+    assert (old.taken, new.taken) == ([], [])
+    new.cluster_id = "two"
+    handover._asked_s -= 60
+    handover.reports(0)
+    handover.send(rows(1))
+    assert [one.key for one in new.taken] == ["0"]
+
+
+def test_what_an_emptied_producer_reports_closes_no_lane_of_the_next(handover):
+    [old] = handover.producers
+    handover._lanes = Lanes(1)
+    handover.send(rows(1))
+    old.report(old.taken[0], KafkaError(KafkaError._PURGE_INFLIGHT))
+    old.cluster_id = "two"
+    handover._replace = True
+    old.poll, served = (lambda timeout_s: None), old.poll
+    old.purge = lambda: setattr(old, "poll", served)
+    handover.reports(0)
+    assert len(handover.producers) == 2
+    assert handover.kafka_answers

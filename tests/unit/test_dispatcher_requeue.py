@@ -25,6 +25,8 @@ class Producer:
         self.open.set()
         self.threads = set()
         self.topics = {}
+        self.errors = []
+        self.purged = False
 
     def produce(self, topic, *, value, key, headers, on_delivery, partition):
         self.threads.add(threading.current_thread().name)
@@ -36,10 +38,19 @@ class Producer:
     def poll(self, timeout):
         self.threads.add(threading.current_thread().name)
         time.sleep(min(timeout, 0.001))
+        while self.errors:
+            self.on_error(KafkaError(self.errors.pop(0)))
         while self._waiting and self.open.is_set():
             offset = self.offsets.pop(0) if self.offsets else 7
             message = SimpleNamespace(offset=lambda at=offset: at)
             self._waiting.pop(0)(self.reports.pop(0) if self.reports else None, message)
+
+    def purge(self):
+        self.purged = True
+
+    def flush(self, timeout):
+        while self._waiting:
+            self._waiting.pop(0)(KafkaError(KafkaError._PURGE_QUEUE), None)
 
     def list_topics(self, topic, timeout):
         if not self.topics:
@@ -56,7 +67,14 @@ class Partitions:
 def world(monkeypatch):
     monkeypatch.setattr(requeue, "AGAIN_AFTER_S", 0.01)
     producer, fatal = Producer(), []
-    sender = Requeuer(lambda: producer, fatal.append)
+    producer.made = []
+
+    def make(on_error):
+        producer.made.append(on_error)
+        producer.on_error = on_error
+        return producer
+
+    sender = Requeuer(make, fatal.append)
     sender.start()
     producer.confirmed, producer.fatal, producer.sender = [], fatal, sender
 
@@ -148,7 +166,28 @@ def test_stopping_waits_for_what_is_not_confirmed_yet(world):
 
 def test_a_thread_that_ends_by_a_fault_ends_the_process():
     fatal = []
-    sender = Requeuer(lambda: 1 / 0, fatal.append)
+    sender = Requeuer(lambda on_error: 1 / 0, fatal.append)
     sender.start()
     wait_until(lambda: fatal)
     assert "the re-queue producer failed" in fatal[0]
+
+
+def test_a_producer_whose_brokers_were_all_away_is_emptied_and_its_letters_go_out_with_another(world):
+    """In another cluster its id would be somebody else's: what it sends would be acknowledged there, and not kept."""
+    world.open.clear()
+    world.send(b"a")
+    wait_until(lambda: len(world.sent) == 1)
+    world.errors.append(KafkaError._ALL_BROKERS_DOWN)
+    wait_until(lambda: len(world.sent) == 2)
+    assert world.purged
+    assert len(world.made) == 2
+    world.open.set()
+    wait_until(lambda: world.confirmed == [b"a"])
+
+
+def test_a_producer_that_sent_nothing_outlives_an_outage(world):
+    world.errors += [KafkaError._ALL_BROKERS_DOWN] * 3
+    wait_until(lambda: not world.errors)
+    world.send(b"a")
+    wait_until(lambda: world.confirmed == [b"a"])
+    assert len(world.made) == 1

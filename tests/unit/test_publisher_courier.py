@@ -1,3 +1,5 @@
+import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +52,82 @@ def test_a_fatal_error_of_a_producer_of_another_cluster_does_not_end_the_one_tha
     courier.belong_to("after")
     courier.poll(0)
     assert made == []
+
+
+class Producer:
+    """Holds what it is given until it is purged."""
+
+    def __init__(self, on_error):
+        self.on_error = on_error
+        self.cluster_id = "cluster"
+        self.held = []
+        self.emptied = []
+
+    def produce(self, topic, *, key, partition, on_delivery, **rest):
+        message = SimpleNamespace(key=key.encode, partition=lambda: partition, offset=lambda: None)
+        self.held.append((key, partial(on_delivery, KafkaError(KafkaError._PURGE_INFLIGHT), message)))
+
+    def purge(self):
+        self.emptied, self.held = self.held, []
+
+    def flush(self, timeout_s):
+        for _, report in self.emptied:
+            report()
+        return 0
+
+    def poll(self, timeout_s):
+        return 0
+
+    def list_topics(self, topic, timeout):
+        topics = {topic: SimpleNamespace(error=None, partitions={0: SimpleNamespace(leader=1)})}
+        return SimpleNamespace(cluster_id=self.cluster_id, topics=topics)
+
+
+@pytest.fixture
+def producers():
+    return []
+
+
+@pytest.fixture
+def courier(producers):
+    def make(on_error):
+        producers.append(Producer(on_error))
+        return producers[-1]
+
+    made = Courier(make, "topic", Lanes(1))
+    made.belong_to("cluster")
+    return made
+
+
+def test_a_producer_whose_brokers_were_all_away_is_emptied_and_not_used_on(courier, producers):
+    """They may come back as another cluster, where its id is somebody else's by then: what that one sends would be
+    taken for a repeat, acknowledged, and not kept."""
+    courier.send([Claimed("a", b"{}", 5, False)], 0)
+    producers[0].on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    courier.poll(0)
+    assert courier.take() == ([], ["a"])
+    assert courier.in_flight == 0
+    assert courier.room(time.monotonic() + 60) is not None, "the same cluster answers"
+    courier.send([Claimed("b", b"{}", 5, False)], 0)
+    assert [[key for key, _ in one.held] for one in producers] == [[], ["b"]]
+
+
+def test_a_producer_that_sent_nothing_outlives_an_outage(courier, producers):
+    """Else an outage would make another one with each of its errors."""
+    for _ in range(3):
+        producers[-1].on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        courier.poll(0)
+    assert len(producers) == 1
+
+
+def test_after_an_outage_nothing_is_claimed_for_another_cluster_until_the_courier_belongs_to_it(courier, producers):
+    producers[0].on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    producers[0].cluster_id = "other"
+    now_s = time.monotonic()
+    assert courier.room(now_s) is None
+    courier.belong_to("other")
+    producers[-1].cluster_id = "other"
+    assert courier.room(now_s) is not None
 
 
 def test_an_error_that_is_not_fatal_ends_nothing():
