@@ -2,16 +2,24 @@
 
 import re
 import uuid
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 import requests
+from confluent_kafka import TopicPartition
 
 from control_room.chaos.injection import apply_fault
 from control_room.chaos.wipe_kafka import WipeKafka
+from control_room.stack.runtime import BROKERS
 from services.common.event import canonical_bytes
+from services.common.kafka import make_consumer, make_producer
+from services.common.lanes import Lanes
 from services.common.signing import Secrets
+from services.ingestion_api.handover import Handover
+from services.ingestion_api.store import Accepted
 from tests.integration.conftest import clean_environment
 from tests.integration.fixtures_api import event
 from tests.integration.fixtures_stores import until
@@ -166,6 +174,58 @@ def test_topics_that_vanish_in_the_same_cluster_come_back_by_themselves(pipeline
     until(lambda: pipeline.put_back(ids) == len(ids), WAIT_S, "rows that are put back")
     pipeline.merchant("normal")
     pipeline.until_delivered([*ids, *pipeline.pay(5)])
+
+
+def test_what_is_acknowledged_after_a_wipe_lies_in_the_new_kafka(own):
+    """Producer ids of two clusters collide. A producer that outlived its cluster and sent to the new one made a broker
+    take the first record of another, with the same id there, for a repeat: acknowledged with an offset, not kept."""
+    settings = own.endpoints().kafka_settings()
+    hands = [a_hand(settings) for _ in range(6)]
+    before = hands[0]._way.cluster_id
+    own.wipe_kafka()
+    reports, ids = [], count()
+
+    def send():
+        for hand in hands:
+            hand.send([Accepted(str(next(ids)), b"kept", 5)])
+            reports.extend(one for one in hand.reports(0.05) if one.cluster_id != before)
+        return len(reports)
+
+    until(lambda: send() or not any(hand.kafka_answers for hand in hands), WAIT_S, "the outage noticed")
+    own.start(BROKERS)
+    until(lambda: send() >= 20, WAIT_S, "records that the new cluster acknowledged")
+    hands += [a_hand(settings) for _ in range(30)]  # as many ids as it takes to meet those of the old cluster
+    until(lambda: send() >= 200, WAIT_S, "records of the others too")
+    kept = records(settings, settings.dead_topic, 0)
+    assert [one for one in reports if kept.get(one.offset) != one.transaction_id.encode()] == []
+
+
+def a_hand(settings):
+    """The hand-over of a replica that knows its cluster and has its producer's id."""
+    made = Handover(partial(a_producer, settings), settings.dead_topic, Lanes(1))
+    until(lambda: made.reports(0.05) or made._way.cluster_id, WAIT_S, "the cluster's id")
+    made._way.producer.produce(settings.dead_topic, b"nobody's", partition=1)
+    assert made._way.producer.flush(30) == 0
+    return made
+
+
+def a_producer(settings, on_error):
+    return make_producer(settings, "tests", linger_ms=1, message_timeout_ms=5000, error_cb=on_error)
+
+
+def records(settings, topic, partition):
+    """The key at each offset."""
+    consumer = make_consumer(settings, "tests", group_id=f"tests-{uuid.uuid4()}")
+    place = TopicPartition(topic, partition, 0)
+    _, end = consumer.get_watermark_offsets(place, timeout=20)
+    consumer.assign([place])
+    found = {}
+    while len(found) < end:
+        message = consumer.poll(20)
+        assert message is not None, f"{len(found)} of {end} records came"
+        found[message.offset()] = message.key()
+    consumer.close()
+    return found
 
 
 def test_a_wipe_that_was_interrupted_is_finished_by_the_start_of_a_broker(pipeline, own):
