@@ -32,6 +32,9 @@ _ASK_TIMEOUT_S: Final = 0.3
 _LOOK_INTERVAL_S: Final = 5.0
 """Between two looks at which cluster answers, while all goes well."""
 
+_UNSURE_S: Final = 2 * _LOOK_INTERVAL_S
+"""Without a look for so long the process was frozen: another cluster may answer since, so it looks before it sends."""
+
 MakeProducer = Callable[[Callable[[KafkaError], None]], Producer]
 """Makes a producer whose errors go to the given callback."""
 
@@ -83,7 +86,7 @@ class Handover:
 
     def _send(self, accepted: list[Accepted]) -> None:
         way = self._way
-        if self._replace or not way.cluster_id:
+        if self._replace or not way.cluster_id or time.monotonic() - self._asked_s > _UNSURE_S:
             _NO_BROKER.inc(len(accepted))
             return
         while accepted:

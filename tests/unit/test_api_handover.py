@@ -236,6 +236,16 @@ def test_another_cluster_is_noticed_before_it_has_the_topic_and_gets_nothing_unt
     assert [one.key for one in new.taken] == ["0"]
 
 
+def test_a_replica_that_was_frozen_sends_nothing_before_it_has_looked_again(handover):
+    handover._asked_s -= 60
+    handover.send(rows(1))
+    [producer] = handover.producers
+    assert producer.taken == []
+    handover.reports(0)
+    handover.send(rows(1))
+    assert len(producer.taken) == 1
+
+
 def test_what_an_emptied_producer_reports_closes_no_lane_of_the_next(handover):
     [old] = handover.producers
     handover._lanes = Lanes(1)
