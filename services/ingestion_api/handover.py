@@ -77,7 +77,7 @@ class Handover:
         return self._lanes.open
 
     def send(self, accepted: list[Accepted]) -> None:
-        """Gives the group to the producer. Never waits, never raises.
+        """Gives the group to the producer. Never waits for Kafka, never raises.
 
         Failure policy: open. A row that is not sent stays pending and goes out with the publisher's next sweep.
         """

@@ -11,6 +11,9 @@ from control_room.stack.local import LocalRuntime
 from control_room.stack.local.environment import DECIDED_HERE, PASSED_ON
 from control_room.stack.local.ports import GROUPS
 
+# Before a test imports it: as a plugin it has its assertions rewritten.
+pytest.register_assert_rewrite("tests.integration.fixtures_secured")
+
 _OF_A_STACK = {*PASSED_ON, *DECIDED_HERE, *(group.variable for group in GROUPS)}
 _OF_A_STACK |= {"HMAC_SECRET", "KAFKA_TOPIC", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"}
 
