@@ -65,6 +65,8 @@ class Handover:
         self._down = False
         self._replace = False
         self._asked_s = float("-inf")
+        self._awake_s = time.monotonic()
+        """When the last look ended. One without an answer counts only where the process was not frozen before it."""
         self._cluster_id = ""
         """The cluster that answered last."""
         self._answered = False
@@ -86,7 +88,7 @@ class Handover:
 
     def _send(self, accepted: list[Accepted]) -> None:
         way = self._way
-        if self._replace or not way.cluster_id or time.monotonic() - self._asked_s > _UNSURE_S:
+        if self._replace or not way.cluster_id or self._was_frozen:
             _NO_BROKER.inc(len(accepted))
             return
         while accepted:
@@ -155,12 +157,15 @@ class Handover:
         try:
             found = self._way.producer.list_topics(self._topic, timeout=timeout_s)
         except KafkaException:
+            if not self._was_frozen:
+                self._awake_s = time.monotonic()
             return
         known, cluster_id = found.topics[self._topic], cluster_id_of(found)
         if not cluster_id:
             return
         if cluster_id != self._cluster_id:
             self._met(cluster_id)
+        self._awake_s = time.monotonic()
         if known.error is not None or not any(partition.leader >= 0 for partition in known.partitions.values()):
             return
         with self._lock:
@@ -171,6 +176,10 @@ class Handover:
             with self._lock:
                 self._lanes.reopen()
             self._say(True, "")
+
+    @property
+    def _was_frozen(self) -> bool:
+        return time.monotonic() - self._awake_s > _UNSURE_S
 
     def _met(self, cluster_id: str) -> None:
         """Another cluster answers than before, be it without the topic yet: nothing more goes there from this producer.

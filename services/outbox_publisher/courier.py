@@ -144,6 +144,7 @@ class Courier:
             self._on_error(error.args[0])
         if self._outlived:
             self._new_producer()
+            self._lanes.all_down(time.monotonic())  # whatever the old one still reported: the next one asks first
         metrics.IN_FLIGHT.set(self.in_flight)
         self._raise_fatal()
 

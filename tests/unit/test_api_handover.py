@@ -237,10 +237,16 @@ def test_another_cluster_is_noticed_before_it_has_the_topic_and_gets_nothing_unt
 
 
 def test_a_replica_that_was_frozen_sends_nothing_before_it_has_looked_again(handover):
-    handover._asked_s -= 60
-    handover.send(rows(1))
     [producer] = handover.producers
-    assert producer.taken == []
+    handover._awake_s -= 60
+    producer.leader = None
+    for _ in range(2):
+        handover.send(rows(1))
+        handover._asked_s -= 60
+        handover.reports(0)
+    assert producer.taken == [], "nor after a look that nobody answered"
+    producer.leader = 1
+    handover._asked_s -= 60
     handover.reports(0)
     handover.send(rows(1))
     assert len(producer.taken) == 1

@@ -60,6 +60,7 @@ class Producer:
     def __init__(self, on_error):
         self.on_error = on_error
         self.cluster_id = "cluster"
+        self.leader = 1
         self.held = []
         self.emptied = []
 
@@ -79,7 +80,7 @@ class Producer:
         return 0
 
     def list_topics(self, topic, timeout):
-        topics = {topic: SimpleNamespace(error=None, partitions={0: SimpleNamespace(leader=1)})}
+        topics = {topic: SimpleNamespace(error=None, partitions={0: SimpleNamespace(leader=self.leader)})}
         return SimpleNamespace(cluster_id=self.cluster_id, topics=topics)
 
 
@@ -110,6 +111,17 @@ def test_a_producer_whose_brokers_were_all_away_is_emptied_and_not_used_on(couri
     assert courier.room(time.monotonic() + 60) is not None, "the same cluster answers"
     courier.send([Claimed("b", b"{}", 5, False)], 0)
     assert [[key for key, _ in one.held] for one in producers] == [[], ["b"]]
+
+
+def test_a_late_acknowledgement_of_an_emptied_producer_does_not_let_the_next_one_send_unasked(courier, producers):
+    courier.send([Claimed("a", b"{}", 5, False)], 0)
+    message = SimpleNamespace(key="a".encode, partition=lambda: 0, offset=lambda: 7)
+    producers[0].flush = lambda timeout_s: courier._on_delivery("cluster", None, None, message)
+    producers[0].on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    courier.poll(0)
+    assert [report.transaction_id for report in courier.take()[0]] == ["a"]
+    producers[1].leader = -1
+    assert courier.room(time.monotonic() + 60) is None
 
 
 def test_a_producer_that_sent_nothing_outlives_an_outage(courier, producers):
