@@ -28,13 +28,10 @@ _FILL: Final = {
           FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n""",
     "deliveries": f"""
         INSERT INTO deliveries (transaction_id, state, round, attempt, attempts_total, last_status, delivered_at,
-                                updated_at, dispatcher)
-        SELECT {_ID}, 'delivered', 1, 1, 1, 200, {_AT}, {_AT}, 'dispatcher'
-          FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n""",
-    "delivery_attempts": f"""
-        INSERT INTO delivery_attempts (transaction_id, started_at, round, attempt, duration_ms, status, dispatcher,
-                                       kafka_partition, kafka_offset)
-        SELECT {_ID}, {_AT}, 1, 1, 20, 200, 'dispatcher', n %% 3, n
+                                updated_at, dispatcher, own_started_at, own_round, own_attempt, own_duration_ms,
+                                own_status, own_dispatcher, own_kafka_partition, own_kafka_offset)
+        SELECT {_ID}, 'delivered', 1, 1, 1, 200, {_AT}, {_AT}, 'dispatcher',
+               {_AT}, 1, 1, 20, 200, 'dispatcher', n %% 3, n
           FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n""",
 }  # fmt: skip
 TABLES: Final = tuple(_FILL)

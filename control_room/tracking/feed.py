@@ -1,7 +1,7 @@
 """The transactions as a living list: the newest ones and all that are open, each brought up to date as it goes on.
 
-What it costs follows from what happens, not from what lies in the tables: ids of the last seconds, then the rows of new
-ids and of those that are not delivered yet. Payments commit out of order, so the last seconds are read again each time.
+What it costs follows from what happens, not from what lies in the tables: ids of the last moment, then the rows of new
+ids and of those that are not delivered yet. Payments commit out of order: now and then the last seconds are read again.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ HELD: Final = 1_000_000
 """Rows kept: some 130 MB. Older ones are found by `find_transaction` and `list_transactions`."""
 FIRST: Final = 2_000
 """Newest payments read at the start; and as many that are open, oldest first."""
-CATCH_UP: Final = 50_000
+CATCH_UP: Final = 100_000
 """Newest payments that one look takes at most, where a source was silent for long."""
 PER_LOOK: Final = 1_000
 """Open rows that are asked about again per look; with more open they take turns."""
 OVERLAP_S: Final = 3.0
 """How late a payment may commit behind a newer one and still be seen."""
+NEAR_S: Final = 0.5
+"""Of these, how much every look reads again: nearly all that come late come within it."""
+WHOLE_EVERY_S: Final = 4.0
+"""How often all of them are read again. Each time was a third of what the list cost the room and Postgres in a rush."""
 RUSH: Final = 500
 """Where more new payments than this come between two looks, most of them wait for the next one: by then they are
 delivered, and are read once instead of twice."""
@@ -54,6 +58,10 @@ class TransactionFeed:
         """Ids that were seen and not read yet, in their order."""
         self._since_s: float | None = None
         self._fresh_at_s = float("-inf")
+        self._whole_at_s = float("-inf")
+        """When a look last read again all that may have come late."""
+        self._whole_to_s = 0.0
+        """When the newest payment of that look was accepted."""
         self._seen = 0
         self._query = Query()
         self._listing = Listing(self._query)
@@ -69,8 +77,9 @@ class TransactionFeed:
         """One look. Raises SourceError where Postgres does not answer."""
         connection = self._connected()
         try:
-            first = self._since_s is None
-            ids = self._ids(connection)
+            first, now_s = self._since_s is None, time.monotonic()
+            from_s, whole = self._from_s(now_s)
+            ids = self._ids(connection, from_s)
             fresh = [each for each in ids if each not in self._waiting and not self.held.knows(each)]
             later = fresh[:-AT_ONCE] if len(fresh) > RUSH and not first else []
             now = [*self._waiting, *fresh[len(later) :]]
@@ -80,11 +89,12 @@ class TransactionFeed:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
         self._seen += 0 if first else len(fresh)
-        self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
-        since_s = self._since_s or 0.0
-        self._since_s = max((since_s, *(row.accepted_at_s for row in changed)))
+        self._fresh_at_s = now_s if fresh else self._fresh_at_s
+        self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
         self._waiting = dict.fromkeys(later)  # not before all that waited is read: what failed is read again
-        self.held.let_go((since_s if later else self._since_s) - OVERLAP_S - 1.0)
+        if whole:
+            self.held.let_go(from_s - 1.0)
+            self._whole_at_s, self._whole_to_s = now_s, self._since_s
         with self._lock:
             query = self._query
         return self._listed(query, tuple(changed))
@@ -100,15 +110,24 @@ class TransactionFeed:
             self._connection = connect(self._conninfo)
         return self._connection
 
-    def _ids(self, connection: psycopg.Connection[Any]) -> list[str]:
+    def _from_s(self, now_s: float) -> tuple[float, bool]:
+        """From which acceptance on ids are read, and whether these are all that may have come late."""
+        since_s = self._since_s or 0.0
+        if self._since_s is None:
+            return since_s, True
+        if self._whole_at_s - self._fresh_at_s >= OVERLAP_S:
+            return since_s, False  # whatever was late has come: an idle list does not read its last seconds again
+        if now_s - self._whole_at_s >= WHOLE_EVERY_S:
+            return self._whole_to_s - OVERLAP_S, True
+        return since_s - NEAR_S, False
+
+    def _ids(self, connection: psycopg.Connection[Any], from_s: float) -> list[str]:
         """Oldest first."""
         if self._since_s is None:
             found = [each for (each,) in connection.execute(sql.OPEN_IDS.encode(), {"limit": FIRST})]
             newest = connection.execute(sql.IDS_SINCE.encode(), {"since_s": 0, "limit": FIRST})
             return [*found, *(each for (each,) in newest if each not in set(found))][::-1]
-        # Where nothing came for so long, whatever was late has come: an idle list does not read its last seconds again.
-        overlap_s = OVERLAP_S if time.monotonic() - self._fresh_at_s < OVERLAP_S else 0.0
-        given = {"since_s": self._since_s - overlap_s, "limit": CATCH_UP}
+        given = {"since_s": from_s, "limit": CATCH_UP}
         return [each for (each,) in connection.execute(sql.IDS_SINCE.encode(), given)][::-1]
 
     def _next_open(self, without: set[str]) -> list[str]:

@@ -123,7 +123,7 @@ ATTEMPTS: Final = """
 SELECT date_part('epoch', started_at) AS started_at_s, round, attempt, duration_ms::float8 AS duration_ms,
        status, error, dispatcher, kafka_partition AS partition, kafka_offset AS "offset",
        date_part('epoch', next_due_at) AS next_due_at_s, redelivery
-  FROM delivery_attempts WHERE transaction_id = %s ORDER BY started_at, round, attempt LIMIT 10000
+  FROM attempts WHERE transaction_id = %s ORDER BY started_at, round, attempt LIMIT 10000
 """
 
 CLAIM: Final = """

@@ -1,6 +1,7 @@
 """Outcomes as rows for Postgres, and the one statement that writes a batch of them. Knows no connection.
 
-Writing a batch again changes nothing: an attempt's key holds the moment it began, and `delivered` is never overwritten.
+Writing a batch again changes nothing that is read: an attempt's key holds the moment it began, the view `attempts`
+tells each once, and `delivered` is never overwritten.
 """
 
 from __future__ import annotations
@@ -40,20 +41,14 @@ class Outcome(NamedTuple):
 _TEXTS: Final = ("state", "error")
 
 WRITE: Final = """
--- Both tables in one round trip. Rows are locked in the order of their ids, so two dispatchers never deadlock.
+-- All tables in one round trip. Rows are locked in the order of their ids, so two dispatchers never deadlock.
 WITH outcome AS MATERIALIZED (
-    SELECT *
+    SELECT *, to_timestamp(started_s) AS started_at, to_timestamp(next_due_s) AS next_due_at,
+           CASE WHEN redelivery IS NULL THEN to_timestamp(started_s) END AS own_started_at
     FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::float8[],
                 %s::float8[], %s::float4[], %s::int[], %s::text[], %s::float8[], %s::bigint[], %s::bool[])
         AS o (transaction_id, state, round, attempt, attempts_total, kafka_partition, kafka_offset, at_s,
               started_s, duration_ms, status, error, next_due_s, redelivery, latest)
-), attempt AS (
-    INSERT INTO delivery_attempts (transaction_id, started_at, round, attempt, duration_ms, status, error, dispatcher,
-                                   kafka_partition, kafka_offset, next_due_at, redelivery)
-    SELECT transaction_id, to_timestamp(started_s), round, attempt, duration_ms, status, error, %s,
-           kafka_partition, kafka_offset, to_timestamp(next_due_s), redelivery
-    FROM outcome WHERE started_s IS NOT NULL
-    ON CONFLICT DO NOTHING
 ), redelivered AS (
     -- Through the primary key: a batch without redeliveries costs it nothing, however many there ever were.
     UPDATE redeliveries r
@@ -63,22 +58,40 @@ WITH outcome AS MATERIALIZED (
      WHERE r.number = ANY (ARRAY(SELECT redelivery FROM outcome
                                   WHERE redelivery IS NOT NULL AND state IN ('delivered', 'dead')))
        AND r.ended_at IS NULL
+), written AS (
+    INSERT INTO deliveries AS known (transaction_id, state, round, attempt, attempts_total, last_status, last_error,
+                                     next_due_at, delivered_at, updated_at, dispatcher, own_started_at, own_round,
+                                     own_attempt, own_duration_ms, own_status, own_error, own_dispatcher,
+                                     own_kafka_partition, own_kafka_offset, own_next_due_at)
+    SELECT o.transaction_id, o.state, o.round, o.attempt, o.attempts_total, o.status, o.error, o.next_due_at,
+           CASE WHEN o.state = 'delivered' THEN to_timestamp(o.at_s) END, to_timestamp(o.at_s), by.dispatcher,
+           o.own_started_at, o.round, o.attempt, o.duration_ms, o.status, o.error, by.dispatcher,
+           o.kafka_partition, o.kafka_offset, o.next_due_at
+      FROM outcome o CROSS JOIN (SELECT %s::text AS dispatcher) by
+     WHERE o.latest
+     ORDER BY o.transaction_id
+    ON CONFLICT (transaction_id) DO UPDATE SET
+        state = EXCLUDED.state, round = EXCLUDED.round, attempt = EXCLUDED.attempt,
+        attempts_total = GREATEST(known.attempts_total, EXCLUDED.attempts_total),
+        last_status = COALESCE(EXCLUDED.last_status, known.last_status),
+        last_error = CASE WHEN EXCLUDED.last_status IS NULL AND EXCLUDED.last_error IS NULL
+                          THEN known.last_error ELSE EXCLUDED.last_error END,
+        next_due_at = EXCLUDED.next_due_at, delivered_at = EXCLUDED.delivered_at,
+        updated_at = EXCLUDED.updated_at, dispatcher = EXCLUDED.dispatcher
+    WHERE known.state <> 'delivered' AND (EXCLUDED.state = 'delivered' OR EXCLUDED.updated_at >= known.updated_at)
+    RETURNING transaction_id, own_started_at, own_round, own_attempt
 )
-INSERT INTO deliveries AS known (transaction_id, state, round, attempt, attempts_total, last_status, last_error,
-                                 next_due_at, delivered_at, updated_at, dispatcher)
-SELECT transaction_id, state, round, attempt, attempts_total, status, error, to_timestamp(next_due_s),
-       CASE WHEN state = 'delivered' THEN to_timestamp(at_s) END, to_timestamp(at_s), %s
-FROM outcome WHERE latest
-ORDER BY transaction_id
-ON CONFLICT (transaction_id) DO UPDATE SET
-    state = EXCLUDED.state, round = EXCLUDED.round, attempt = EXCLUDED.attempt,
-    attempts_total = GREATEST(known.attempts_total, EXCLUDED.attempts_total),
-    last_status = COALESCE(EXCLUDED.last_status, known.last_status),
-    last_error = CASE WHEN EXCLUDED.last_status IS NULL AND EXCLUDED.last_error IS NULL
-                      THEN known.last_error ELSE EXCLUDED.last_error END,
-    next_due_at = EXCLUDED.next_due_at, delivered_at = EXCLUDED.delivered_at,
-    updated_at = EXCLUDED.updated_at, dispatcher = EXCLUDED.dispatcher
-WHERE known.state <> 'delivered' AND (EXCLUDED.state = 'delivered' OR EXCLUDED.updated_at >= known.updated_at)
+-- What a row of deliveries was made with lies in it; every other attempt is a row of its own.
+INSERT INTO delivery_attempts (transaction_id, started_at, round, attempt, duration_ms, status, error, dispatcher,
+                               kafka_partition, kafka_offset, next_due_at, redelivery)
+SELECT o.transaction_id, o.started_at, o.round, o.attempt, o.duration_ms, o.status, o.error, %s,
+       o.kafka_partition, o.kafka_offset, o.next_due_at, o.redelivery
+  FROM outcome o
+ WHERE o.started_at IS NOT NULL
+   AND NOT EXISTS (SELECT FROM written w
+                    WHERE w.transaction_id = o.transaction_id AND w.own_started_at = o.started_at
+                      AND w.own_round = o.round AND w.own_attempt = o.attempt)
+ON CONFLICT DO NOTHING
 """
 
 

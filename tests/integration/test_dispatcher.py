@@ -101,7 +101,7 @@ def test_a_merchant_that_fails_70_per_cent_of_the_time_is_slow_and_not_stuck(dis
         until(lambda: states(database, ids) == {"delivered": 300}, what="every record")
     assert len(merchant.delivered) == 300, "nothing died, so nothing came twice"
     recorded = database.execute(
-        "SELECT count(*), max(round) FROM delivery_attempts WHERE transaction_id = ANY(%s::uuid[])", [ids]
+        "SELECT count(*), max(round) FROM attempts WHERE transaction_id = ANY(%s::uuid[])", [ids]
     ).fetchone()
     assert recorded[0] == len(merchant.attempts), "every attempt is on record"
     assert recorded[1] > 1, "some went through Kafka again"

@@ -1,6 +1,7 @@
 """Postgres and Kafka compared for real: what is found, what is not disturbed, and what is said where Kafka is away."""
 
 import json
+import threading
 import uuid
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from control_room.tracking.evidence import kafka_log as kafka_log_module
 from control_room.tracking.evidence.crosscheck import CrossCheck
 from control_room.tracking.evidence.kafka_log import KafkaLog
 from control_room.tracking.evidence.stores_sql import StoreReader
+from control_room.tracking.parts import SourceError
 from control_room.verify import check
 from services.common.bitmap import encode
 from services.common.kafka import GROUP_ID, ensure_topics, make_admin, make_consumer, make_producer
@@ -222,6 +224,21 @@ def test_with_kafka_away_the_run_is_judged_and_the_gap_is_said(topic, rows, hist
     assert verdict.exit_code == 0
     assert any("no broker answers" in note for note in verdict.notes)
     assert topic_id(endpoints) is None
+
+
+def test_a_topic_that_is_made_a_moment_later_is_waited_for(topic, endpoints):
+    settings = topic.settings.model_copy(update={"kafka_topic": f"{topic.name}-late"})
+    late = replace(endpoints, kafka_topic=settings.kafka_topic)
+    with KafkaLog(late) as log, pytest.raises(SourceError, match=r"what the topic .*-late is"):
+        log.look()
+    makes = threading.Timer(1.0, ensure_topics, [settings, "tests"])
+    makes.start()
+    with KafkaLog(late, topic_patience_s=30.0) as log:
+        assert len(log.look()) == settings.kafka_topic_partitions
+    makes.join()
+    admin = make_admin(settings, "tests")
+    for future in admin.delete_topics([settings.kafka_topic, settings.dead_topic]).values():
+        future.result(20)
 
 
 def test_many_ids_are_sampled_evenly_with_the_newest_among_them(

@@ -85,6 +85,14 @@ def test_a_member_that_is_killed_is_not_warned_first(healed):
     assert log.read_bytes()[size:] == b""
 
 
+def test_a_member_that_was_told_to_end_by_somebody_else_is_not_said_to_come_back(healed):
+    os.kill(member(healed, "outbox-publisher").pid, signal.SIGTERM)
+    until(lambda: member(healed, "outbox-publisher").state is State.CRASHED)
+    assert "nothing starts it again but you" in member(healed, "outbox-publisher").reason
+    healed.start(["outbox-publisher"])
+    until(lambda: member(healed, "outbox-publisher").ready)
+
+
 def test_the_stack_outlives_whoever_started_it(make_stack):
     """Two stacks side by side, too: the other one is started by a process that is gone when we look."""
     runtime = make_stack()

@@ -193,7 +193,7 @@ def test_redeliveries_arrive_signed_anew_under_their_ids_though_publisher_and_di
         Webhook(standard_webhooks_secret(SECRET)).verify(attempt.body, attempt.headers)
         assert attempt.body == canonical_bytes({"Transaction ID": attempt.transaction_id})
     assert {find_transaction(postgres_conninfo, one).state for one in ids} == {"delivered"}
-    tried = db.execute("SELECT count(*) FROM delivery_attempts WHERE redelivery IS NULL").fetchone()[0]
+    tried = db.execute("SELECT count(*) FROM attempts WHERE redelivery IS NULL").fetchone()[0]
     assert tried == 0
 
 

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from control_room.chaos.journal import Journals
 from control_room.tracking import transactions_sql
 from control_room.tracking.counts import CountsReader
-from control_room.tracking.feed import AT_ONCE, RUSH, TransactionFeed
+from control_room.tracking.feed import AT_ONCE, NEAR_S, OVERLAP_S, RUSH, WHOLE_EVERY_S, TransactionFeed
 from control_room.tracking.filter import parse_filter
 from control_room.tracking.listing import Order, Query
 from control_room.tracking.parts import SourceError
@@ -295,7 +295,7 @@ def test_the_living_list_sees_what_arrives_what_changes_and_what_commits_late(co
     assert len(first.rows) == first.held == 2
     assert (first.open, first.oldest_open.transaction_id, first.seen) == (1, old, 0)
     with psycopg.connect(conninfo) as slow:
-        late = pay(slow, age_s=0.5, state="in-kafka")  # not committed yet, and older than the next one
+        late = pay(slow, age_s=NEAR_S / 2, state="in-kafka")  # not committed yet, and older than the next one
         new = pay(db, state="outbox")
         assert [row.transaction_id for row in feed.read().changed] == [new]
     again = feed.read()
@@ -308,6 +308,22 @@ def test_the_living_list_sees_what_arrives_what_changes_and_what_commits_late(co
     assert feed.read().changed == ()
     feed.ask(Query(parse_filter("state:open"), Order.OLDEST_OPEN))
     assert [row.transaction_id for row in feed.read().rows] == [late, new]
+    feed.close()
+
+
+def test_a_payment_that_commits_seconds_behind_newer_ones_is_in_the_living_list_once(conninfo, db):
+    feed = TransactionFeed(conninfo)
+    feed.read()
+    with psycopg.connect(conninfo) as slow:
+        late = pay(slow, age_s=OVERLAP_S - 1, state="delivered")
+        new = pay(db, state="delivered")
+        assert [row.transaction_id for row in feed.read().changed] == [new]
+    until_s = time.monotonic() + 2 * WHOLE_EVERY_S
+    while not (found := feed.read()).changed:
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    assert [row.transaction_id for row in found.changed] == [late]
+    assert [row.transaction_id for row in found.rows] == [new, late]
     feed.close()
 
 

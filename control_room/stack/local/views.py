@@ -91,12 +91,18 @@ def _reason(member: str, state: State, answers: dict[str, str], supervised: dict
     if state is State.STOPPED:
         return "stopped"
     if state is State.CRASHED:
-        return "ended by itself; " + (
-            "given up on, look at its log" if supervised[member].phase is Phase.FATAL else "about to be started again"
-        )
+        return f"ended by itself; {_what_follows(supervised[member])}"
     if member not in answers:
         return _NOT_STARTED
     return answers[member] if supervised else answers[member] or _UNSUPERVISED
+
+
+def _what_follows(seen: Supervised) -> str:
+    if seen.phase is Phase.FATAL:
+        return "given up on, look at its log"
+    if seen.phase is Phase.EXITED and seen.exit_status == 0:
+        return "as somebody told it to, so nothing starts it again but you"
+    return "about to be started again"
 
 
 def _member(

@@ -43,6 +43,9 @@ from services.common.chain import ChainWriter
 
 PATIENCE_S: Final = 30.0
 """How long a source may be silent before its evidence is given up."""
+TOPIC_PATIENCE_S: Final = 10.0
+"""How long a topic that Kafka does not know may be missing: a Kafka that was made anew gets it from the services,
+seconds after its brokers answer."""
 _PAUSE_S: Final = 0.25
 
 Narrate = Callable[[str], None]
@@ -83,7 +86,7 @@ def gather(
     told = _told(run_dir)
     ledger = LedgerSource(endpoints.merchant_url, timeout_s=10.0)
     stores = StoreReader(endpoints.postgres_conninfo, deadline_s=10.0, patience_s=patience_s)
-    log = KafkaLog(endpoints)
+    log = KafkaLog(endpoints, topic_patience_s=min(TOPIC_PATIENCE_S, patience_s))
     try:
         _write_redeliveries(stores, run_dir, told, gathered)  # before the ledger: those that ended by now stand in it
         narrate("copying the ledger")

@@ -42,6 +42,7 @@ BLOCK: Final = 1_000
 """Offsets read at a time: about what one answer of a broker holds."""
 _BATCH: Final = 500
 _POLL_S: Final = 0.1
+_AGAIN_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,14 @@ class OpenRecords:
 class KafkaLog:
     """Reads one topic. Not for several threads; every method raises SourceError where Kafka does not tell."""
 
-    def __init__(self, endpoints: Endpoints, *, budget_s: float = READ_BUDGET_S) -> None:
+    def __init__(self, endpoints: Endpoints, *, budget_s: float = READ_BUDGET_S, topic_patience_s: float = 0.0) -> None:
+        """For `budget_s` records are read, all told; a topic that is not there may be made for `topic_patience_s`."""
         self._topic = endpoints.kafka_topic
         self._group = endpoints.kafka_group
         self._bootstrap = endpoints.kafka_bootstrap
         self._settings = endpoints.kafka_settings()
         self._left_s = budget_s
+        self._topic_patience_s = topic_patience_s
         self._admin: AdminClient | None = None
         self._commits = GroupOffsets(self._settings, "control-room-evidence", self._group)
         self._consumer: Consumer | None = None
@@ -207,11 +210,19 @@ class KafkaLog:
     def _description(self) -> Any:
         if not listening(self._bootstrap):
             raise SourceError("no broker answers: none of the ports listens")
+        until_s = time.monotonic() + self._topic_patience_s
         with _telling(f"what the topic {self._topic} is"):
-            # A description that waits for a broker takes up to a whole core, a request for metadata nothing.
-            self._client().list_topics(self._topic, timeout=ANSWER_TIMEOUT_S)
-            asked = self._client().describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_TIMEOUT_S)
-            return asked[self._topic].result(ANSWER_TIMEOUT_S)
+            while True:
+                # A description that waits for a broker takes up to a whole core, a request for metadata nothing.
+                self._client().list_topics(self._topic, timeout=ANSWER_TIMEOUT_S)
+                asked = self._client().describe_topics(TopicCollection([self._topic]), request_timeout=ANSWER_TIMEOUT_S)
+                try:
+                    return asked[self._topic].result(ANSWER_TIMEOUT_S)
+                except KafkaException as error:
+                    unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+                    if not unknown or time.monotonic() >= until_s:
+                        raise
+                time.sleep(_AGAIN_S)
 
     def _offsets(self, numbers: Sequence[int], spec: OffsetSpec) -> dict[int, int]:
         with _telling("where the partitions begin and end"):

@@ -82,8 +82,7 @@ _ATTEMPTS: Final = """
 SELECT a.transaction_id::text, a.round, a.attempt, extract(epoch FROM a.started_at)::float8, a.duration_ms, a.status,
        a.error, a.dispatcher, a.kafka_partition, a.kafka_offset, extract(epoch FROM a.next_due_at)::float8,
        a.redelivery
-  FROM unnest(%b::text[]::uuid[]) AS i (id)
-  JOIN delivery_attempts a ON a.transaction_id = i.id
+  FROM attempts a WHERE a.transaction_id = ANY (%b::text[]::uuid[])
  ORDER BY a.transaction_id, a.started_at, a.round, a.attempt
 """
 
