@@ -35,7 +35,7 @@ DISPATCHER_SEEN: Final = 1_400
 # Measured: bytes per payment (`python -m scripts.measure_rows --payments 300000`), payments as the dataset has them.
 BODY_BYTES: Final = 304
 ROW_BYTES: Final = 1_134
-"""Of the four tables with their indexes, after delivery at the first attempt."""
+"""Of the tables with their indexes, after delivery at the first attempt."""
 WAL_BYTES: Final = 2_040
 """Between two checkpoints."""
 
@@ -93,7 +93,7 @@ class Plan(NamedTuple):
     kafka_disk_bytes: float
     brokers: int
     rows_s: float
-    """Inserts: payment, outbox row, attempt, delivery. As many updates as payments come on top."""
+    """Inserts: payment, outbox row, delivery with its attempt. As many updates as payments come on top."""
     commits_s: float
     postgres_cores: float
     postgres_bytes_day: float
@@ -125,7 +125,7 @@ def plan(rate: float, merchant_s: float = 0.1, core: float = 1.0) -> Plan:
         kafka_in_bytes_s=in_bytes_s,
         kafka_disk_bytes=disk_bytes,
         brokers=brokers,
-        rows_s=4 * rate,
+        rows_s=3 * rate,
         commits_s=rate / GROUP + api_replicas * MARKS_S + dispatchers * OUTCOME_BATCHES_S,
         postgres_cores=rate * POSTGRES_CPU_S / 1000 / core,
         postgres_bytes_day=rate * ROW_BYTES * DAY_S,
