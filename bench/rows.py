@@ -104,7 +104,7 @@ def _old_rows(bench: Bench) -> dict[str, Any]:
 
 
 def _median(loops: Sequence[Mapping[str, Any]], figure: str) -> float:
-    return statistics.median(each[figure] for each in loops)
+    return float(statistics.median(each[figure] for each in loops))
 
 
 def _idle(bench: Bench) -> dict[str, Any]:
