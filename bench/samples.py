@@ -12,7 +12,7 @@ import psycopg
 from bench.old_rows import TABLES
 from control_room.stack.runtime import Runtime
 
-WATCHED: Final = (*TABLES, "delivery_attempts", "published_batches", "redeliveries")
+WATCHED: Final = (*TABLES, "published_batches", "redeliveries")
 _TABLES: Final = """
 SELECT s.relname, pg_relation_size(s.relid), pg_indexes_size(s.relid), s.n_live_tup, s.n_dead_tup, s.autovacuum_count
   FROM pg_stat_user_tables s WHERE s.relname = ANY (%s)

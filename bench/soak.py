@@ -170,9 +170,8 @@ def plots(found: Mapping[str, Any]) -> dict[str, str]:
     names = list(looks[-1]["members"])
     memory = curves(names, lambda look, name: look["members"].get(name, {}).get("memory_mib", 0.0))
     files = curves(names, lambda look, name: look["members"].get(name, {}).get("files", 0))
-    tables = (*old_rows.TABLES, "delivery_attempts")
-    sizes = curves(tables, _size)
-    dead = curves(tables, lambda look, name: look["tables"][name]["dead"])
+    sizes = curves(old_rows.TABLES, _size)
+    dead = curves(old_rows.TABLES, lambda look, name: look["tables"][name]["dead"])
     times = {
         f"{words} {quantile}": [
             (minute["minute"] + 0.5, minute[kind][quantile]) for minute in latency if minute[kind][quantile] is not None
