@@ -25,6 +25,7 @@ from control_room.tracking.transactions import (
     list_transactions,
 )
 from services.common.schema import migrate
+from tests.integration.fixtures_stores import until
 from tests.unit.member_processes import MerchantDouble, ProcessRuntime
 
 DATABASE = f"tracking_{os.getpid()}"
@@ -318,10 +319,7 @@ def test_a_payment_that_commits_seconds_behind_newer_ones_is_in_the_living_list_
         late = pay(slow, age_s=OVERLAP_S - 1, state="delivered")
         new = pay(db, state="delivered")
         assert [row.transaction_id for row in feed.read().changed] == [new]
-    until_s = time.monotonic() + 2 * WHOLE_EVERY_S
-    while not (found := feed.read()).changed:
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
+    found = until(lambda: (seen := feed.read()).changed and seen, 2 * WHOLE_EVERY_S, "the late one in the list")
     assert [row.transaction_id for row in found.changed] == [late]
     assert [row.transaction_id for row in found.rows] == [new, late]
     feed.close()

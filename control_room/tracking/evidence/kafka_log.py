@@ -222,7 +222,7 @@ class KafkaLog:
                     unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
                     if not unknown or time.monotonic() >= until_s:
                         raise
-                time.sleep(_AGAIN_S)
+                time.sleep(_AGAIN_S)  # Kafka tells nobody that a topic was made: it has to be asked again
 
     def _offsets(self, numbers: Sequence[int], spec: OffsetSpec) -> dict[int, int]:
         with _telling("where the partitions begin and end"):
