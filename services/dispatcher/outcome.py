@@ -48,7 +48,8 @@ WITH outcome AS MATERIALIZED (
     FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::float8[],
                 %s::float8[], %s::float4[], %s::int[], %s::text[], %s::float8[], %s::bigint[], %s::bool[])
         AS o (transaction_id, state, round, attempt, attempts_total, kafka_partition, kafka_offset, at_s,
-              started_s, duration_ms, status, error, next_due_s, redelivery, latest)
+              started_s, duration_ms, status, error, next_due_s, redelivery, latest),
+         (SELECT %s::text AS dispatcher) AS writer
 ), redelivered AS (
     -- Through the primary key: a batch without redeliveries costs it nothing, however many there ever were.
     UPDATE redeliveries r
@@ -64,10 +65,10 @@ WITH outcome AS MATERIALIZED (
                                      own_attempt, own_duration_ms, own_status, own_error, own_dispatcher,
                                      own_kafka_partition, own_kafka_offset, own_next_due_at)
     SELECT o.transaction_id, o.state, o.round, o.attempt, o.attempts_total, o.status, o.error, o.next_due_at,
-           CASE WHEN o.state = 'delivered' THEN to_timestamp(o.at_s) END, to_timestamp(o.at_s), by.dispatcher,
-           o.own_started_at, o.round, o.attempt, o.duration_ms, o.status, o.error, by.dispatcher,
+           CASE WHEN o.state = 'delivered' THEN to_timestamp(o.at_s) END, to_timestamp(o.at_s), o.dispatcher,
+           o.own_started_at, o.round, o.attempt, o.duration_ms, o.status, o.error, o.dispatcher,
            o.kafka_partition, o.kafka_offset, o.next_due_at
-      FROM outcome o CROSS JOIN (SELECT %s::text AS dispatcher) by
+      FROM outcome o
      WHERE o.latest
      ORDER BY o.transaction_id
     ON CONFLICT (transaction_id) DO UPDATE SET
@@ -84,7 +85,7 @@ WITH outcome AS MATERIALIZED (
 -- What a row of deliveries was made with lies in it; every other attempt is a row of its own.
 INSERT INTO delivery_attempts (transaction_id, started_at, round, attempt, duration_ms, status, error, dispatcher,
                                kafka_partition, kafka_offset, next_due_at, redelivery)
-SELECT o.transaction_id, o.started_at, o.round, o.attempt, o.duration_ms, o.status, o.error, %s,
+SELECT o.transaction_id, o.started_at, o.round, o.attempt, o.duration_ms, o.status, o.error, o.dispatcher,
        o.kafka_partition, o.kafka_offset, o.next_due_at, o.redelivery
   FROM outcome o
  WHERE o.started_at IS NOT NULL
@@ -117,7 +118,7 @@ def parameters(outcomes: Sequence[Outcome], dispatcher: str) -> list[Any]:
     """The parameters of WRITE for a batch, which must not be empty."""
     columns = zip(Outcome._fields, zip(*outcomes, strict=True), strict=True)
     arrays = [text_array(column) if name in _TEXTS else plain_array(column) for name, column in columns]
-    return [*arrays, plain_array(latest(outcomes)), dispatcher, dispatcher]
+    return [*arrays, plain_array(latest(outcomes)), dispatcher]
 
 
 def latest(outcomes: Sequence[Outcome]) -> list[bool]:
