@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bench.adapters import Target
 from bench.load import Behaviour, Load
 from bench.measure import Patience, Say, measure
 from bench.receiver import Receiver
-from bench.stack import Stack
+from bench.stack import Stack, running_stack
 
 OLD_ROWS: Final = 5_000_000
 _CALM: Final = Behaviour()
@@ -46,6 +47,17 @@ class Bench:
     ) -> dict[str, Any]:
         """One measurement."""
         return measure(self.target, self.receiver, load, behaviour, patience, before_drain)
+
+    @contextmanager
+    def beside(self) -> Iterator[Bench]:
+        """Another stack with the same settings and the same receiver, made anew and taken down at the end.
+
+        Raises:
+            StackError: it does not come up.
+        """
+        state_dir = self.stack.state_dir.with_name(f"{self.stack.state_dir.name}-beside")
+        with running_stack(state_dir, self.receiver, self.stack.settings(), self.say) as stack:
+            yield replace(self, stack=stack)
 
     def warm_up(self) -> None:
         """Caches and compilers, before the first row."""
