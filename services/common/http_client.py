@@ -122,6 +122,7 @@ class HttpClient:
         return None
 
     def _give_back(self, connection: _Connection) -> None:
+        connection.forget()
         if not connection.reusable:
             connection.close()
             return
@@ -204,6 +205,14 @@ class _Connection(asyncio.Protocol):
             return False
         return True
 
+    def forget(self) -> None:
+        """The exchange is over and told: its answer is the caller's.
+
+        One that failed holds, by its traceback, the caller's frames, and those hold this: a circle for the search for
+        garbage, which these processes make rarely.
+        """
+        self._answered = None
+
     def close(self) -> None:
         """At once: nothing that comes now is of interest."""
         self.closed, self.reusable = True, False
@@ -235,6 +244,7 @@ class _Connection(asyncio.Protocol):
         self.closed = True
         self._registry.discard(self)
         self._end("tls" if isinstance(error, ssl.SSLError) else "reset")
+        del self._parser  # the two hold each other, see `forget`; nothing comes any more
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""

@@ -1,6 +1,7 @@
 """The HTTP client where what an answer says counts; as the dispatcher uses it: test_dispatcher_deliver."""
 
 import asyncio
+import gc
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -73,6 +74,36 @@ async def test_of_a_long_answer_so_much_is_kept_and_the_rest_is_not_waited_for()
         assert (reply.status, reply.body) == (400, b"x" * 500)
         assert client.idle_connections == 0
         client.close()
+
+
+@pytest.mark.parametrize("ends", ["timeout", "reset", "closed", "kept"])
+def test_a_request_that_is_over_leaves_nothing_for_the_search_for_garbage(ends):
+    """The services make that search rarely: what only it can free piles up, connection by connection."""
+
+    async def request():
+        answer = WHOLE.replace(b"\r\nX", b"\r\nConnection: close\r\nX") if ends == "closed" else WHOLE
+        parts = {"timeout": [WHOLE[:20]], "reset": [WHOLE[:20]]}.get(ends, [answer])
+        async with serving(parts, parts, hang_up=ends == "reset") as (url, _):
+            client = HttpClient(url, timeout_s=0.2)
+            for _ in range(2):
+                await asyncio.gather(client.post({}, b"{}"), return_exceptions=True)
+            client.close()
+            del client  # it holds those that are idle
+            async with asyncio.timeout(10):
+                while leftovers():
+                    await asyncio.sleep(0.01)  # the loop tells a connection of its end in a later round
+
+    def leftovers():
+        kinds = asyncio.Protocol, NoAnswerError
+        return sum(isinstance(one, kinds) and type(one).__module__ == HttpClient.__module__ for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        uvloop.run(request())
+        assert leftovers() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_loop_that_was_late_itself_does_not_call_the_other_side_late():
