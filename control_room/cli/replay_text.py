@@ -68,6 +68,7 @@ def end_sentences(progress: Progress, folder: Path) -> list[str]:
 def to_json(progress: Progress, folder: Path) -> dict[str, Any]:
     """The summary, units in the names."""
     document = dataclasses.asdict(progress)
+    del document["rates_per_s"], document["p95s_s"]  # for drawing; the summary has the whole's
     document["refused"] = {str(status): count for status, count in progress.refused.items()}
     return {"run": progress.run_id, "folder": str(folder), "answers": answers(progress), **document}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +14,8 @@ from control_room.replay.payments import RejectedRow
 
 _MAX_EXAMPLES: Final = 5
 _RATE_WINDOW_S: Final = 5.0
+_TOLD: Final = 60
+"""So many rates and latencies told before are kept, for whoever draws them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class Progress:
     ended: bool = False
     bad_row_examples: tuple[str, ...] = ()
     refusal_examples: tuple[str, ...] = ()
+    rates_per_s: tuple[float, ...] = ()
+    """`rate_per_s` as it was told before, the newest last."""
+    p95s_s: tuple[float, ...] = ()
+    """Likewise `p95_s`."""
 
     @property
     def answered(self) -> int:
@@ -85,6 +91,8 @@ class Tally:
     refusal_examples: list[str] = field(default_factory=list)
     _began_s: float = field(default_factory=time.monotonic)
     _marks: list[tuple[float, int]] = field(default_factory=list)
+    _rates_per_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD))
+    _p95s_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD))
 
     def rejected(self, row: RejectedRow) -> None:
         """Counts a bad row."""
@@ -113,6 +121,9 @@ class Tally:
         answered = self.accepted + self.refused.total()
         rate_per_s = answered / elapsed_s if ended and elapsed_s > 0 else self._recent_rate(elapsed_s, answered)
         p50_s, p95_s, p99_s = self.latency.percentiles_s(0.5, 0.95, 0.99)
+        if not ended:
+            self._rates_per_s.append(rate_per_s)
+            self._p95s_s.append(p95_s)
         return Progress(
             run_id=self.run_id,
             payments=self.payments,
@@ -137,6 +148,8 @@ class Tally:
             ended=ended,
             bad_row_examples=tuple(self.bad_row_examples),
             refusal_examples=tuple(self.refusal_examples),
+            rates_per_s=tuple(self._rates_per_s),
+            p95s_s=tuple(self._p95s_s),
         )
 
     def _recent_rate(self, elapsed_s: float, answered: int) -> float:

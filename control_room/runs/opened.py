@@ -10,6 +10,7 @@ Usage::
 
 from __future__ import annotations
 
+import csv
 import threading
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -21,6 +22,7 @@ import orjson
 from control_room.chaos.catalogue import CATALOGUE
 from control_room.replay.errors import ReplayError
 from control_room.replay.options import ReplayOptions
+from control_room.replay.progress import Progress
 from control_room.replay.source import CsvSource, fingerprint
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.arithmetic import PLACES, Arithmetic
@@ -37,11 +39,12 @@ from control_room.tracking.record.as_of import (
 )
 from control_room.tracking.record.form import KEPT_PARTS
 from control_room.tracking.record.lives import Lives, read_lives, sound_records
+from control_room.tracking.record.sendings import share_of
 from control_room.tracking.runs import RunStanding, RunSummary, summary_of
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.timeline import Timeline
 from control_room.tracking.transactions import TransactionRow
-from control_room.verify.files import FAULTS, PROBES, RUN, TRACKING
+from control_room.verify.files import FAULTS, PROBES, REJECTED, RUN, TRACKING
 from services.common.event import AMOUNT, COLUMNS, RECEIVER_NAME, SENDER_NAME, STATUS
 
 NO_RECORD: Final = "this run has no tracking record: only what its other files tell is shown"
@@ -74,6 +77,8 @@ class _Files:
     probes: tuple[dict[str, Any], ...]
     begins_at_s: float
     ends_at_s: float
+    bad_rows: int
+    """Of the source, in the whole run: when they were met is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class _Listed:
     listing: Listing
     sum: Arithmetic
     """As the files other than the record tell it."""
+    progress: Progress
 
 
 class OpenedRun:
@@ -134,6 +140,11 @@ class OpenedRun:
     def settings(self) -> ReplayOptions | None:
         """What was sent; None where run.json does not tell."""
         return self._files.settings if self._files is not None else None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How the sending stood at the moment, or at one of a moment ago; None before the run was read."""
+        return self._listed.progress if self._listed is not None else None
 
     def go(self, moment_s: float) -> None:
         """To a moment (Unix), or to the end of the run that is nearer."""
@@ -193,7 +204,8 @@ class OpenedRun:
                 moment_s, query = self.moment_s, self._query
             whole = listing_at(files.lives, moment_s, Query(), files.details.get)
             fitting = replace(whole, query=query, rows=arranged(whole.rows, query, moment_s))
-            self._listed = _Listed(moment_s, query, fitting, self._sum(files, moment_s, whole))
+            total = self._sum(files, moment_s, whole)
+            self._listed = _Listed(moment_s, query, fitting, total, _progress(files, moment_s))
 
     def _is_behind(self) -> bool:
         return self._listed is None or (self._listed.moment_s, self._listed.query) != (self.moment_s, self._query)
@@ -237,6 +249,42 @@ class OpenedRun:
         return arithmetic_at(whole)
 
 
+def _progress(files: _Files, moment_s: float) -> Progress:
+    """As a replay tells of itself while it goes on."""
+    sendings = files.lives.sendings
+    sent = sendings.at(moment_s)
+    ended = sendings.ends_at_s is not None and moment_s >= sendings.ends_at_s
+    until_s = min(moment_s, sendings.ends_at_s) if sendings.ends_at_s is not None else moment_s
+    elapsed_s = max(0.0, until_s - sendings.begins_at_s) if sendings.begins_at_s is not None else 0.0
+    answered = sent.accepted + sum(sent.refused.values())
+    whole_per_s = answered / elapsed_s if elapsed_s else 0.0
+    p50_s, p95_s, p99_s = (share_of(sent.latencies_s, share) for share in (0.5, 0.95, 0.99))
+    return Progress(
+        run_id=files.summary.run_id,
+        payments=sent.payments,
+        accepted=sent.accepted,
+        duplicates=sent.duplicates,
+        refused=sent.refused,
+        gave_up=sent.payments - answered if ended else 0,
+        in_flight=0 if ended else sent.payments - answered,
+        requests=sent.requests,
+        unanswered=sent.unanswered,
+        bad_rows=files.bad_rows,
+        skipped=0,
+        elapsed_s=elapsed_s,
+        rate_per_s=whole_per_s if ended else sent.recent_per_s,
+        p50_s=p50_s,
+        p95_s=p95_s,
+        p99_s=p99_s,
+        max_s=sent.latencies_s[-1] if sent.latencies_s else 0.0,
+        expected=sendings.payments,
+        eta_s=None,
+        ended=ended,
+        rates_per_s=sent.rates_per_s,
+        p95s_s=sent.p95s_s,
+    )
+
+
 def _read_files(run_dir: Path) -> _Files:
     """Everything. Raises OSError, ValueError or KeyError: it is no run."""
     document = orjson.loads((run_dir / RUN).read_bytes())
@@ -262,7 +310,17 @@ def _read_files(run_dir: Path) -> _Files:
         tuple(each for each in sound_records(run_dir / PROBES, notes) if each["k"] == "probe"),
         min(times, default=0.0),
         max(times, default=0.0),
+        _bad_rows(run_dir / REJECTED),
     )
+
+
+def _bad_rows(path: Path) -> int:
+    """Failure policy: open. A file that is not there, or cannot be read, tells of none."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return max(0, sum(1 for _ in csv.reader(file)) - 1)
+    except (OSError, ValueError, csv.Error):
+        return 0
 
 
 def _settings(document: dict[str, Any]) -> ReplayOptions | None:

@@ -61,6 +61,10 @@ class Desk(Protocol):
     replay: BackgroundReplay | None
     """The one that is going on, or went on last."""
 
+    @property
+    def progress(self) -> Progress | None:
+        """How that one stands; of a run that is over, how its sending stood at the moment."""
+
     def up(self, job: Job) -> None:
         """Starts the stack."""
 
@@ -135,6 +139,11 @@ class StackDesk:
         self._snapshots = snapshots
         self.state_dir = state_dir
         self.replay: BackgroundReplay | None = None
+
+    @property
+    def progress(self) -> Progress | None:
+        """See `Desk`."""
+        return self.replay.progress if self.replay is not None else None
 
     def up(self, job: Job) -> None:
         """Starts the stack, and heals what was left behind."""

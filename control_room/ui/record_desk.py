@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
+from control_room.replay.progress import Progress
 from control_room.reports.contents import gather_contents
 from control_room.reports.curves import Curves
 from control_room.runs.background import BackgroundReplay
@@ -28,6 +29,11 @@ class RecordDesk:
         self._opened = opened
         self.state_dir = opened.run_dir.parent.parent
         self.replay: BackgroundReplay | None = None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How the sending stood at the moment; None before the run was read."""
+        return self._opened.progress
 
     def story(self, transaction_id: str) -> Timeline:
         """The timeline of one transaction until the moment."""

@@ -56,6 +56,10 @@ class FakeDesk:
         self.stuck = False
         self.release = threading.Event()
 
+    @property
+    def progress(self):
+        return self.replay.progress if self.replay is not None else None
+
     def _note(self, *call):
         self.calls.append(call)
         if self.stuck:

@@ -308,7 +308,7 @@ async def test_a_folder_that_is_no_run_says_so_and_can_be_left(tmp_path):
 async def test_a_record_looks_as_it_was_looked_at(tmp_path, monkeypatch, size):
     monkeypatch.setattr(transactions, "STORY_AFTER_S", 1e9)
     async with opened(tmp_path, SIZES[size]) as (pilot, app, _):
-        for view in ("stack", "transactions"):
+        for view in ("stack", "transactions", "replay"):
             await pilot.press(str(list(VIEWS).index(view) + 1))
             await to(pilot, app, 10.6)
             text = screen_text(app).replace(str(tmp_path), "/state")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from control_room.tracking.record.sendings import Sendings
 from control_room.tracking.timeline import Attempt, Redelivery
 from control_room.verify.files import ATTEMPTS, LEDGER, OPERATIONS, REDELIVERIES, STORES
 from services.common.chain import ChainError, read_chain
@@ -86,6 +87,8 @@ class Lives:
     begins_at_s: float | None
     ends_at_s: float | None
     """First and last time that any file tells (Unix)."""
+    sendings: Sendings
+    """Its requests, those of transactions beyond MAX_IDS too."""
 
 
 def read_lives(run_dir: Path) -> Lives:
@@ -93,7 +96,7 @@ def read_lives(run_dir: Path) -> Lives:
     notes: list[str] = []
     lives: dict[str, Life] = {}
     times: list[float] = []
-    _read_operations(run_dir, lives, times, notes)
+    sendings = _read_operations(run_dir, lives, times, notes)
     _read_ledger(run_dir, lives, times, notes)
     for record in sound_records(run_dir / ATTEMPTS, notes):
         life = lives.get(record["id"])
@@ -116,11 +119,13 @@ def read_lives(run_dir: Path) -> Lives:
         tuple(notes),
         min(times, default=None),
         max(times, default=None),
+        sendings,
     )
 
 
-def _read_operations(run_dir: Path, lives: dict[str, Life], times: list[float], notes: list[str]) -> None:
+def _read_operations(run_dir: Path, lives: dict[str, Life], times: list[float], notes: list[str]) -> Sendings:
     pending: dict[int, Life] = {}
+    sendings = Sendings()
     passed_over = False
     for record in sound_records(run_dir / OPERATIONS, notes):
         kind, at_s = record["k"], float(record["at"])
@@ -128,17 +133,23 @@ def _read_operations(run_dir: Path, lives: dict[str, Life], times: list[float], 
         if kind == "invoke":
             transaction_id = record["id"].lower()
             life = lives.get(transaction_id)
+            full = len(lives) >= MAX_IDS
+            # Of one that is passed over a second request can be told by its number alone.
+            sendings.add(record, new=life is None and (not full or record["try"] == 1))
             if life is None:
-                if len(lives) >= MAX_IDS:
+                if full:
                     passed_over = True
                     continue
                 life = lives[transaction_id] = Life(transaction_id, int(record["row"]))
             pending[record["op"]] = life
             life.sends.append((at_s, "sent", f"try {record['try']}"))
-        elif kind in ("ok", "fail", "info") and record["op"] in pending:
+            continue
+        sendings.add(record, new=False)
+        if kind in ("ok", "fail", "info") and record["op"] in pending:
             _answer(pending.pop(record["op"]), kind, record)
     if passed_over:
         notes.append(f"only the first {MAX_IDS:,} transactions of this run are shown")
+    return sendings
 
 
 def _answer(life: Life, kind: str, record: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,7 @@ if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.runs.background import BackgroundReplay
 
 DEFAULT_RATE_PER_S: Final = 50.0
-_KEPT: Final = 60
-_SENT: Final = "This was sent; the verdict line counts it, and the view Transactions has each with its answers."
+_UNREAD: Final = "What was sent is being read."
 
 
 class ReplayView(View):
@@ -45,9 +43,6 @@ class ReplayView(View):
         self._job: Job | None = None
         self._run: str | None = None
         self._paused = False
-        self._latency = deque[float](maxlen=_KEPT)
-        self._rate = deque[float](maxlen=_KEPT)
-        self._seen: Progress | None = None
 
     def content(self) -> ComposeResult:
         """What is to be sent, how it goes, the answers."""
@@ -62,21 +57,17 @@ class ReplayView(View):
     def draw(self, snapshot: Snapshot) -> None:
         """Draws the options and the progress."""
         self.query_one("#replay-what", Block).say(*self._what())
-        progress = self.room.desk.replay.progress if self.room.desk.replay is not None else None
+        progress = self.room.desk.progress
         bar = self.query_one("#replay-bar", ProgressBar)
         bar.display = progress is not None
         if progress is None:
             words = "{replay_start} sends it" if snapshot.is_up else "no stack is up: {view_stack} then {up} starts it"
             ready = self.hint(words)
-            self.query_one("#replay-how", Block).say((ready or _SENT, "bold"))
+            self.query_one("#replay-how", Block).say((ready or _UNREAD, "bold"))
             for name in ("answers", "curve"):
                 self.query_one(f"#replay-{name}", Block).say(("nothing was sent yet" if ready else "", "$text-muted"))
             return
         self._run = progress.run_id
-        if progress is not self._seen:
-            self._seen = progress
-            self._latency.append(progress.p95_s * 1000)
-            self._rate.append(progress.rate_per_s)
         bar.update(total=progress.expected or None, progress=progress.payments + progress.skipped)
         self.query_one("#replay-how", Block).say(
             *_how(progress, self.hint("paused: {replay_pause} goes on") if self._paused else "")
@@ -84,9 +75,9 @@ class ReplayView(View):
         self.query_one("#replay-answers", Block).say(*_answers(progress))
         self.query_one("#replay-curve", Block).say(
             ("per second ", ""),
-            (f"{progress.rate_per_s:>7.0f} {spark(self._rate, 50)}\n", "$text-accent"),
+            (f"{progress.rate_per_s:>7.0f} {spark(progress.rates_per_s, 50)}\n", "$text-accent"),
             ("p95, ms    ", ""),
-            (f"{progress.p95_s * 1000:>7.0f} {spark(self._latency, 50)}", "$text-accent"),
+            (f"{progress.p95_s * 1000:>7.0f} {spark(progress.p95s_s, 50)}", "$text-accent"),
         )
 
     def _what(self) -> Pieces:
@@ -94,16 +85,14 @@ class ReplayView(View):
         rate = f"{options.rate_per_s:g} a second" if options.rate_per_s else "as fast as answers come"
         rate = f"{options.speed:g} times as fast as in the file" if options.speed else rate
         many = "all" if options.max_payments is None else f"at most {options.max_payments:,}"
+        keys = self.hint(
+            "{replay_file} file · {replay_max} how many · {replay_rate} rate · {replay_speed} speed"
+            " · {replay_ids} ids · {replay_preview} preview"
+        )
         return [
             (f"{harmless(short_path(options.source), 300)}\n", "bold"),
-            (f"{many} · {rate} · ids {options.ids}\n", ""),
-            (
-                self.hint(
-                    "{replay_file} file · {replay_max} how many · {replay_rate} rate · {replay_speed} speed"
-                    " · {replay_ids} ids · {replay_preview} preview"
-                ),
-                "$text-muted",
-            ),
+            (f"{many} · {rate} · ids {options.ids}", ""),
+            (f"\n{keys}" if keys else "", "$text-muted"),  # of a run that is over nothing is chosen
         ]
 
     @property
@@ -128,8 +117,6 @@ class ReplayView(View):
         self._send(self.command, lambda job: self.room.desk.send(job, options))
 
     def _send(self, command: str, work: object) -> None:
-        self._latency.clear()
-        self._rate.clear()
         self._job = self.room.run_job("replay", command, work)  # type: ignore[arg-type]  # a Work; see the callers
 
     def do_replay_pause(self) -> None:
