@@ -17,10 +17,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.group_members import Coordinator, Group, GroupMember, describe_group, find_coordinator
-from control_room.tracking.group_offsets import GroupOffsets
 from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import SourceError
 from services.common.bitmap import decode
+from services.common.group_offsets import GroupOffsets
 from services.common.kafka import make_admin
 
 METADATA_TIMEOUT_S: Final = 1.5

@@ -83,6 +83,21 @@ SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM back)
 """
 """Only rows that were never tried: one that was re-queued lies further on, whatever became of its first record."""
 
+_PASSED: Final = f"""
+WITH taken AS MATERIALIZED (
+    {_FRONT.format(condition=_ONE_PARTITION + "first_offset < %b AND number > %b")}
+), gone AS MATERIALIZED (
+    SELECT DISTINCT i.id
+      FROM taken t CROSS JOIN LATERAL unnest(t.transaction_ids) AS i (id)
+      JOIN outbox_events o ON o.transaction_id = i.id
+     WHERE o.published_at IS NOT NULL AND o.kafka_partition = %b AND o.kafka_offset < %b
+       AND NOT EXISTS (SELECT FROM deliveries d WHERE d.transaction_id = i.id)
+     ORDER BY i.id
+), back AS ({_PUT_BACK})
+SELECT (SELECT max(number) FROM taken), (SELECT count(*) FROM back)
+"""
+"""The batch stays: what becomes of its rows settles it. No cursor over a queue either: from the front after the end."""
+
 _SETTLE: Final = f"""
 WITH looked AS MATERIALIZED ({_FRONT.format(condition="number > %b")}
 ), still AS MATERIALIZED (
@@ -195,6 +210,30 @@ def put_back_below(
     """Puts back rows that were never tried and whose offset the partition does not have any more."""
     parameters = [cluster_id, partition, start, newest, limit, start, partition, start]
     return _put_back(connection, _BELOW_START, parameters)
+
+
+def put_back_passed(
+    connection: Connection, cluster_id: str, partition: int, committed: int, *, after: int, limit: int
+) -> tuple[int | None, int]:
+    """Puts back rows whose record the dispatcher has passed without a trace.
+
+    It commits an offset only when the outcome of every record before it is in Postgres (record, then commit). So a row
+    that passes for published before `committed` and has no delivery at all was never there: a broker acknowledged its
+    record and did not keep it, or another record lies in its place.
+
+    Args:
+        committed: what the group has committed, on the topic that is there now; read before this is called.
+        after: looks at batches of a higher number; those up to the number of the topic that has gone must be below.
+
+    Returns:
+        The last number looked at (None: there was none), and how many rows are pending again.
+
+    Raises:
+        psycopg.Error: nothing was put back, or it is not known.
+    """
+    parameters = [cluster_id, partition, committed, after, limit, partition, committed]
+    row = connection.execute(_PASSED.encode(), parameters).fetchone()
+    return (row[0], row[1]) if row else (None, 0)
 
 
 def settle(connection: Connection, after: int, *, limit: int) -> tuple[int | None, int]:

@@ -2,7 +2,8 @@
 
 Gone are all records of another cluster than the one that answers (Kafka was made anew), those of a topic that was
 deleted and made again, and those at offsets that their partition does not have: beyond its end (an unclean loss) or
-below its start (retention). Topics that are missing are made on the way.
+below its start (retention). Never there were those that the dispatcher has passed without a trace
+(`services.outbox_publisher.passed`). Topics that are missing are made on the way.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from services.common import redeliveries
-from services.common.postgres import Connection
 from services.outbox_publisher import batches, metrics
 from services.outbox_publisher.batches import PutBack
 from services.outbox_publisher.cluster import Cluster, Seen
 from services.outbox_publisher.courier import Courier
+from services.outbox_publisher.passed import Passed, Run
 
 log = logging.getLogger(__name__)
 INTERVAL_S: Final = 2.0
@@ -33,16 +34,13 @@ _STALE_S: Final = 5.0
 """An answer older than this decides nothing: the process may have been frozen since, and the cluster be another."""
 
 
-Run = Callable[[Callable[[Connection], Any]], Any]
-"""Runs a statement's function on the publisher's connection. Raises psycopg.Error."""
-
-
 class Inspection:
     """The publisher's looks at Kafka. Not for several threads."""
 
-    def __init__(self, cluster: Cluster, courier: Courier, run: Run) -> None:
+    def __init__(self, cluster: Cluster, courier: Courier, passed: Passed, run: Run) -> None:
         self._cluster = cluster
         self._courier = courier
+        self._passed = passed
         self._run = run
         self._look_at_s = 0.0
         self._looked_s = 0.0
@@ -89,8 +87,9 @@ class Inspection:
         if not done:
             self._look_at_s = 0.0  # more is to be put back: go on in the next round
             return
-        self._tell(seen.cluster_id)
         self._settle(until_s)
+        self._note("passed", self._passed.put_back(seen, self._gone_to))  # after the settling: less is left to look at
+        self._tell(seen.cluster_id)
         if not self._backfilled:
             self._backfilled = bool(self._run(partial(batches.backfill, cluster_id=seen.cluster_id, limit=_ROWS)))
             self._look_at_s = self._look_at_s if self._backfilled else time.monotonic() + _SLICE_S
@@ -139,13 +138,16 @@ class Inspection:
             if now_s - self._looked_s > _STALE_S:
                 return False
             done = self._run(partial(work, limit=_ROWS))
-            if done.rows:
-                metrics.PUT_BACK.labels(reason).inc(done.rows)
-                self._rows[reason] = self._rows.get(reason, 0) + done.rows
+            self._note(reason, done.rows)
             if not done.batches:
                 return True
             if time.monotonic() > until_s:
                 return False
+
+    def _note(self, reason: str, rows: int) -> None:
+        if rows:
+            metrics.PUT_BACK.labels(reason).inc(rows)
+            self._rows[reason] = self._rows.get(reason, 0) + rows
 
     def _tell(self, cluster_id: str) -> None:
         for reason, rows in self._rows.items():
@@ -164,4 +166,5 @@ class Inspection:
 _WORDS: Final = {
     "log": "rows published to a Kafka or topic that is gone, and not delivered, are published again rows=%d cluster=%s",
     "offset": "rows whose record is gone from Kafka, and not delivered, are published again rows=%d cluster=%s",
+    "passed": "rows that the dispatcher has passed without a trace are published again rows=%d cluster=%s",
 }

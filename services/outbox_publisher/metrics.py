@@ -18,7 +18,7 @@ REDELIVERED: Final = Counter("bruce_outbox_redelivered_total", "Redeliveries tha
 RELEASED: Final = Counter("bruce_outbox_released_total", "Rows given back because Kafka did not acknowledge them.")
 PUT_BACK: Final = Counter(
     "bruce_outbox_put_back_total",
-    "Published rows, not delivered, whose record is gone from Kafka; by reason.",
+    "Published rows, not delivered, whose record Kafka does not have; by reason.",
     ["reason"],
 )
 PRUNED: Final = Counter("bruce_outbox_pruned_total", "Payments delivered before the retention began, and deleted.")

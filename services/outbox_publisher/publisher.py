@@ -12,6 +12,7 @@ import psycopg
 
 from services.common import crash, redeliveries
 from services.common.catch_up import CatchUp
+from services.common.group_offsets import GroupOffsets
 from services.common.lifecycle import StopFlag
 from services.common.outbox import Report, mark_published
 from services.common.postgres import Connection, Link
@@ -21,6 +22,7 @@ from services.outbox_publisher.cluster import Cluster
 from services.outbox_publisher.courier import Courier
 from services.outbox_publisher.inspection import Inspection
 from services.outbox_publisher.leases import FURTHEST_LEASES, Claimed, claim, look, release, release_own
+from services.outbox_publisher.passed import Passed
 from services.outbox_publisher.retention import Retention
 from services.outbox_publisher.settings import PublisherSettings
 
@@ -44,7 +46,8 @@ class Publisher:
         self._settings = settings
         self._link = link
         self._courier = courier
-        self._inspection = Inspection(cluster, courier, self._run)
+        commits = GroupOffsets(settings, settings.member_name, settings.kafka_group_id)
+        self._inspection = Inspection(cluster, courier, Passed(commits, self._run), self._run)
         self._retention = Retention(settings.retention_days * _DAY_S, self._run)
         self._catch_up = CatchUp(settings.outbox_catch_up_per_sec)
         self._stop = stop

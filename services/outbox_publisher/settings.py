@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from services.common.kafka import GROUP_ID
 from services.common.settings import (
     KafkaSettings,
     PerSecond,
@@ -14,6 +15,7 @@ from services.common.settings import (
     PostgresSettings,
     Seconds,
     ServiceSettings,
+    TopicName,
 )
 
 
@@ -44,6 +46,8 @@ class PublisherSettings(ServiceSettings, PostgresSettings, KafkaSettings):
     """How long a payment is kept in Postgres after its delivery, with its outbox row, attempts and redeliveries; 0: for
     ever. What is not delivered is kept whatever its age. The default is well above the seven days that Kafka keeps a
     record: by then none leads to a payment that is gone. An id that is sent again after that is a new payment."""
+    kafka_group_id: TopicName = GROUP_ID
+    """The dispatcher's group, whose commits tell which records it has passed: the same as there."""
     metrics_port: Port = 9101
     """The port of `/metrics` and `/healthz`."""
 

@@ -83,6 +83,10 @@ class Outbox:
         given = {"partition": 0, "start": start, "newest": self.run(batches.newest), "limit": 2000, **changes}
         return self.run(batches.put_back_below, "old", **given)
 
+    def passed(self, committed, **changes):
+        given = {"partition": 0, "committed": committed, "after": 0, "limit": 2000, **changes}
+        return self.run(batches.put_back_passed, "old", **given)
+
     def close(self):
         self._link.close()
 
@@ -188,12 +192,40 @@ def test_retention_costs_only_what_was_never_tried(outbox):
     assert outbox.below(4) == (0, 0)
 
 
+def test_what_the_dispatcher_has_passed_without_a_trace_is_published_again(outbox):
+    ids = outbox.publish(10)
+    outbox.publish(10, partition=1)
+    outbox.publish(10, cluster="new")
+    for number, state in enumerate(("delivered", "retrying", "requeued", "dead")):
+        outbox.outcome(ids[number : number + 1], state)
+    assert outbox.passed(7)[1] == 3
+    assert outbox.pending() == {*ids[4:7]}, "7, 8 and 9 are not passed yet"
+    assert outbox.passed(7)[1] == 0
+    outbox.mark(ids[4:7], cluster="old", first=10)
+    assert outbox.passed(10)[1] == 3
+    assert outbox.pending() == {*ids[7:]}, "what was put back lies further on now"
+
+
+def test_the_sweep_over_what_was_passed_goes_on_where_it_ended_and_past_the_topic_that_has_gone(outbox):
+    gone_to = outbox.publish(30) and outbox.run(batches.newest)
+    for first in (0, 30, 60):
+        outbox.publish(30, first=first)
+    looked = []
+    after = gone_to
+    while after is not None:
+        after, rows = outbox.passed(90, after=after, limit=1)
+        looked.append(rows)
+    assert looked == [30, 30, 30, 0]
+    assert len(outbox.pending()) == 90
+
+
 def test_delivered_rows_cost_nothing(outbox, database):
     def cost_s():
         ids = [outbox.publish(50, first=first) for first in range(0, 2000, 50)]
         started_s = time.perf_counter()
         outbox.run(batches.settle, 0, limit=2000)
         outbox.beyond(1990)
+        assert outbox.passed(0) == (None, 0)
         assert outbox.put_back() == 1990
         took_s = time.perf_counter() - started_s
         outbox.mark([one for some in ids for one in some], cluster="new")

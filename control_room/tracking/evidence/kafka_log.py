@@ -25,10 +25,10 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from control_room.stack.runtime import Endpoints
-from control_room.tracking.group_offsets import GroupOffsets
 from control_room.tracking.kafka_view import hush_client, listening
 from control_room.tracking.parts import SourceError
 from control_room.verify.coverage import Coverage
+from services.common.group_offsets import GroupOffsets
 from services.common.kafka import ROUND_HEADER, make_admin, make_consumer
 
 OWN_GROUP: Final = "bruce-control-evidence"
