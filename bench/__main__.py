@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import psycopg
@@ -17,18 +17,17 @@ from bench import kept, machine
 from bench import soak as soaking
 from bench import spread as spreading
 from bench.adapters import ADAPTERS, Target
-from bench.alone import ALONE, ROWS, Alone, AloneRow
+from bench.alone import ALONE, OLD_ROWS, RECEIVER_PORT, ROWS, Alone, AloneRow
 from bench.growth import grow
 from bench.load import Behaviour, Load
 from bench.measure import measure
 from bench.receiver import Receiver
 from bench.rows import FULL, QUICK, Row
-from bench.sitting import OLD_ROWS, Bench
+from bench.sitting import Bench
 from bench.stack import running_stack
 from control_room.stack.runtime import StackError
 from control_room.verify.manifest import EvidenceError
 
-RECEIVER_PORT: Final = 9099
 _state = click.option(
     "--state", type=click.Path(path_type=Path), default=Path(".bruce-bench"), show_default=True, help="Its folder."
 )
@@ -84,8 +83,9 @@ def table(
         if wanted:
             with Receiver(receiver_port) as receiver, running_stack(state, receiver, _given(settings), _say) as stack:
                 document |= {"settings": dict(stack.settings()), "up_s": stack.up_s}
-                document["rows"] |= _measured(Bench(stack, receiver, _say, old_rows), wanted)
-        document["rows"] |= _measured_alone(Alone(state, rows, _say), alone)
+                document["rows"] |= _measured(Bench(stack, receiver, _say), wanted)
+        by_themselves = Alone(state, rows, _say, _given(settings), old_rows, receiver_port)
+        document["rows"] |= _measured_alone(by_themselves, alone)
     except (StackError, OSError) as error:
         raise click.ClickException(str(error)) from error
     good = _ended(document, out)

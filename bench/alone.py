@@ -6,11 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from bench.by_turns import measure_by_turns, tell_by_turns
 from bench.command import Cost, bruce_control, cost_of
 from bench.made_run import make_run, make_source
 from bench.measure import Say
@@ -18,6 +19,8 @@ from bench.stack import running_stack
 from bench.taker import Taker
 
 ROWS: Final = 1_000_000
+OLD_ROWS: Final = 5_000_000
+RECEIVER_PORT: Final = 9099
 _STARTS: Final = 3
 _SECRET: Final = "a-secret-of-the-bench-alone-0123456789"  # noqa: S105  # of an API that takes everything
 
@@ -31,6 +34,10 @@ class Alone:
     rows: int
     """Payments of a replay, transactions of a run."""
     say: Say
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the services, for the row of old rows."""
+    old_rows: int = OLD_ROWS
+    receiver_port: int = RECEIVER_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,10 @@ def _up(alone: Alone) -> dict[str, Any]:
     return {"first_s": times[0], "warm_s": times[1:], "median_s": median(times[1:])}
 
 
+def _old_rows(alone: Alone) -> dict[str, Any]:
+    return measure_by_turns(alone.state, alone.receiver_port, alone.settings, alone.old_rows, alone.say)
+
+
 def _costs(cost: Cost) -> dict[str, Any]:
     found = {"exit_code": cost.exit_code, "took_s": cost.took_s, "cpu_s": cost.cpu_s, "peak_mib": cost.peak_mib}
     return found if cost.exit_code == 0 else {**found, "said": cost.said[-2000:]}
@@ -117,6 +128,7 @@ def _tell_up(found: Mapping[str, Any]) -> str:
 
 
 ALONE: Final = (
+    AloneRow("old-rows", "with 5,000,000 old rows in Postgres", "10 % slower", _old_rows, tell_by_turns),
     AloneRow("up", "`up` with warm caches until ready", "20 s", _up, _tell_up),
     AloneRow("replay", "replay of 1,000,000 rows", "100 MB, 150 us per event", _replay, _tell_replay),
     AloneRow("check", "check and report of 1,000,000", "60 s, 1 GB", _check, _tell_check),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bench import backlog
 from bench.load import Behaviour, Load
 from bench.measure import Patience
-from bench.old_rows import fill
 from bench.processes import tree_cpu_s
 from bench.sitting import Bench
 
@@ -22,11 +20,6 @@ _GROWS: Final = 2.0
 _IDLE_S: Final = 30.0
 _EBB_S: Final = 60.0
 """After a load compilers and vacuums go on for a while."""
-_OLD_S: Final = 20 * 86_400.0
-"""How long ago the oldest came: younger than the retention, so that nothing prunes them while it is measured."""
-_OLD_PER_S: Final = 100.0
-_OLD_LOOPS: Final = 6
-_OLD_UNCOUNTED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,45 +70,6 @@ def _hanging(bench: Bench) -> dict[str, Any]:
     calm = bench.run(load)
     found = bench.run(load, Behaviour(hanging=0.3), Patience(quiet_s=60, drain_s=420))
     return {**found, "calm_first_try": calm["first_try"]}
-
-
-def _old_rows(bench: Bench) -> dict[str, Any]:
-    """Closed loops by turns on two stacks that are up beside each other, one with the rows and one without.
-
-    A machine that others share changes its speed within minutes by as much as is looked for: loops before the rows
-    and loops after them differ by that too. Each turn begins with the other stack, so that what a loop leaves behind
-    (dirty pages, a checkpoint) is not always the same one's to bear. Loops that are not counted come first, until the
-    brokers' code is compiled.
-
-    The rows stay: what is measured after this has them too.
-    """
-    with bench.beside() as without:
-        filled_s = fill(bench.conninfo, bench.old_rows, age_s=_OLD_S, per_s=_OLD_PER_S, say=bench.say)
-        both = {"without": without, "with": bench}
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in both}
-        for turn in range(_OLD_UNCOUNTED + _OLD_LOOPS):
-            for name in sorted(both, reverse=turn % 2 == 0):
-                loop = both[name].run(Load(50_000))
-                bench.say(f"turn {turn + 1}, {name} old rows: {_rate_and_cost(loop)}")
-                if turn >= _OLD_UNCOUNTED:
-                    found[name].append(loop)
-    return {
-        "old_rows": bench.old_rows,
-        "filled_s": filled_s,
-        **found,
-        "slower": round(-_change(found, "delivered_per_s"), 3),
-        "dearer": round(_change(found, "cpu_s_per_1000"), 3),
-        "missing": sum(each["missing"] for loops in found.values() for each in loops),
-    }
-
-
-def _change(found: Mapping[str, Sequence[Mapping[str, Any]]], figure: str) -> float:
-    """How much more it is with old rows than without: 0.1 where it is a tenth more."""
-    return _median(found["with"], figure) / _median(found["without"], figure) - 1
-
-
-def _median(loops: Sequence[Mapping[str, Any]], figure: str) -> float:
-    return float(statistics.median(each[figure] for each in loops))
 
 
 def _idle(bench: Bench) -> dict[str, Any]:
@@ -172,15 +126,6 @@ def _published(found: Mapping[str, Any]) -> str:
     )
 
 
-def _against_without(found: Mapping[str, Any]) -> str:
-    rates = [f"{_median(found[which], 'delivered_per_s'):.0f}" for which in ("without", "with")]
-    costs = [f"{_median(found[which], 'cpu_s_per_1000'):.2f}" for which in ("without", "with")]
-    return (
-        f"{found['slower']:+.1%} slower ({rates[0]}/s without, {rates[1]}/s), {found['dearer']:+.1%} CPU "
-        f"({costs[0]}, {costs[1]} per 1,000), {found['missing']} missing"
-    )
-
-
 def _highest(found: Mapping[str, Any]) -> str:
     return f"{found['highest_rate_per_s']}/s"
 
@@ -203,5 +148,4 @@ FULL: Final = (
     Row("hanging", "30 % of requests hang, 300/s", "2x calm, 200 MB", _hanging, _beside_hanging),
     Row("kafka-backlog", "drain of 200,000 in Kafka", "3,000/s", backlog.in_kafka, _drain),
     Row("outbox-backlog", "drain of 200,000 in the outbox", "5,000/s, p99 2x calm", backlog.in_outbox, _published),
-    Row("old-rows", "with 5,000,000 old rows in Postgres", "10 % slower", _old_rows, _against_without),
 )

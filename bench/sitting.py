@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.adapters import Target
 from bench.load import Behaviour, Load
 from bench.measure import Patience, Say, measure
 from bench.receiver import Receiver
-from bench.stack import Stack, running_stack
+from bench.stack import Stack
 
-OLD_ROWS: Final = 5_000_000
 _CALM: Final = Behaviour()
 _WARM_UP_EVENTS: Final = 5_000
 
@@ -25,8 +23,6 @@ class Bench:
     stack: Stack
     receiver: Receiver
     say: Say
-    old_rows: int = OLD_ROWS
-    """How many payments of long ago the row of that name adds."""
 
     @property
     def target(self) -> Target:
@@ -47,17 +43,6 @@ class Bench:
     ) -> dict[str, Any]:
         """One measurement."""
         return measure(self.target, self.receiver, load, behaviour, patience, before_drain)
-
-    @contextmanager
-    def beside(self) -> Iterator[Bench]:
-        """Another stack with the same settings and the same receiver, made anew and taken down at the end.
-
-        Raises:
-            StackError: it does not come up.
-        """
-        state_dir = self.stack.state_dir.with_name(f"{self.stack.state_dir.name}-beside")
-        with running_stack(state_dir, self.receiver, self.stack.settings(), self.say) as stack:
-            yield replace(self, stack=stack)
 
     def warm_up(self) -> None:
         """Caches and compilers, before the first row."""

@@ -21,8 +21,6 @@ class Stack:
     """A stack that is up."""
 
     runtime: Runtime
-    state_dir: Path
-    """Its folder."""
     up_s: float
     """How long `up` took until every member was ready."""
 
@@ -56,7 +54,7 @@ def running_stack(state_dir: Path, receiver: Receiver | None, settings: Mapping[
     began_s = time.monotonic()
     try:
         runtime.up(say)
-        yield Stack(runtime, state_dir, round(time.monotonic() - began_s, 1))
+        yield Stack(runtime, round(time.monotonic() - began_s, 1))
     finally:
         runtime.down(say, volumes=True)
 
