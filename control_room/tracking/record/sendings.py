@@ -46,7 +46,7 @@ class Sendings:
 
     def __init__(self) -> None:
         self._left_s = array("d")
-        self._begun = array("L")
+        self._begun = array("I")
         """How many payments were begun with each request."""
         self._answered_s = array("d")
         self._latency_s = array("d")
