@@ -35,6 +35,16 @@ _PUT_BACK: Final = """
 """
 """Locks rows in the order of their ids, as a marking does. Each comes to Kafka once more: that explains a duplicate."""
 
+_NEVER_TRIED_BELOW: Final = """
+    SELECT DISTINCT i.id
+      FROM taken t CROSS JOIN LATERAL unnest(t.transaction_ids) AS i (id)
+      JOIN outbox_events o ON o.transaction_id = i.id
+     WHERE o.published_at IS NOT NULL AND o.kafka_partition = %b AND o.kafka_offset < %b
+       AND NOT EXISTS (SELECT FROM deliveries d WHERE d.transaction_id = i.id)
+     ORDER BY i.id
+"""
+"""Rows of the taken batches that lie below an offset of their partition, and of which nothing came."""
+
 _GONE_LOG: Final = f"""
 WITH taken AS MATERIALIZED ({_FRONT.format(condition="cluster_id < %b OR cluster_id > %b OR number <= %b")}
 ), forgotten AS (
@@ -71,14 +81,7 @@ _BELOW_START: Final = f"""
 WITH taken AS MATERIALIZED ({_FRONT.format(condition=_ONE_PARTITION + "first_offset < %b AND number <= %b")}
 ), kept AS (
     UPDATE published_batches b SET first_offset = %b FROM taken t WHERE b.number = t.number
-), gone AS MATERIALIZED (
-    SELECT DISTINCT i.id
-      FROM taken t CROSS JOIN LATERAL unnest(t.transaction_ids) AS i (id)
-      JOIN outbox_events o ON o.transaction_id = i.id
-     WHERE o.published_at IS NOT NULL AND o.kafka_partition = %b AND o.kafka_offset < %b
-       AND NOT EXISTS (SELECT FROM deliveries d WHERE d.transaction_id = i.id)
-     ORDER BY i.id
-), back AS ({_PUT_BACK})
+), gone AS MATERIALIZED ({_NEVER_TRIED_BELOW}), back AS ({_PUT_BACK})
 SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM back)
 """
 """Only rows that were never tried: one that was re-queued lies further on, whatever became of its first record."""
@@ -86,14 +89,7 @@ SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM back)
 _PASSED: Final = f"""
 WITH taken AS MATERIALIZED (
     {_FRONT.format(condition=_ONE_PARTITION + "first_offset < %b AND number > %b")}
-), gone AS MATERIALIZED (
-    SELECT DISTINCT i.id
-      FROM taken t CROSS JOIN LATERAL unnest(t.transaction_ids) AS i (id)
-      JOIN outbox_events o ON o.transaction_id = i.id
-     WHERE o.published_at IS NOT NULL AND o.kafka_partition = %b AND o.kafka_offset < %b
-       AND NOT EXISTS (SELECT FROM deliveries d WHERE d.transaction_id = i.id)
-     ORDER BY i.id
-), back AS ({_PUT_BACK})
+), gone AS MATERIALIZED ({_NEVER_TRIED_BELOW}), back AS ({_PUT_BACK})
 SELECT (SELECT max(number) FROM taken), (SELECT count(*) FROM back)
 """
 """The batch stays: what becomes of its rows settles it. No cursor over a queue either: from the front after the end."""
