@@ -229,7 +229,7 @@ class _Asked:
         ends: dict[int, int] = {}
         for partition, future in self.ends.items():
             told = _result(future, self.until_s, f"the end of partition {partition.partition}", notes)
-            if told is not None:
+            if told is not None and told.offset >= 0:  # below: its leader did not say
                 ends[partition.partition] = told.offset
         told = None
         if self.config is not None:

@@ -29,7 +29,7 @@ class LogView:
 
 
 class LogTail:
-    """Follows every member's live log file in a thread of its own."""
+    """Follows every member's live log file, in threads of its own."""
 
     def __init__(self, runtime: Runtime, kept: int = KEPT_LINES) -> None:
         self._runtime = runtime
@@ -38,13 +38,17 @@ class LogTail:
         self._view = LogView()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._following = False
+        self._followed: set[str] = set()
 
     def read(self) -> LogView:
-        """What is kept now; begins to follow at the first call that finds a stack. Raises NotRunningError."""
-        if not self._following:
+        """What is kept now; begins to follow each member at the first call that finds a file of it.
+
+        While a stack starts they appear one after the other. Raises NotRunningError.
+        """
+        if not self._followed.issuperset(MEMBERS):
             further = self._runtime.endpoints().ports  # of more than the usual replicas, where there are any
-            paths = {member: self._runtime.log_paths(member) for member in dict.fromkeys((*MEMBERS, *further))}
+            wanted = [member for member in dict.fromkeys((*MEMBERS, *further)) if member not in self._followed]
+            paths = {member: self._runtime.log_paths(member) for member in wanted}
             self._begin({member: found for member, found in paths.items() if found})
         with self._lock:
             if self._view.dropped + len(self._view.lines) != self._seen:
@@ -58,7 +62,7 @@ class LogTail:
     def _begin(self, paths: Mapping[str, list[Path]]) -> None:
         if not paths:
             return
-        self._following = True
+        self._followed.update(paths)
         live = {member: found[-1] for member, found in paths.items()}
         lines = follow(live, self._stop.is_set)
         for line in merged([newest(member, found, FIRST_LINES) for member, found in paths.items()]):
