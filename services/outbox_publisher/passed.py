@@ -60,9 +60,9 @@ class Passed:
         now_s = time.monotonic()
         if now_s < self._look_at_s or not seen.topic_id:
             return 0
+        self._look_at_s = now_s + INTERVAL_S
         if not self._run(batches.newest):  # nothing is under way: Kafka need not be asked
             return 0
-        self._look_at_s = now_s + INTERVAL_S
         committed = self._committed(seen)  # before the rows are read: what is below has its outcome in Postgres by then
         return sum(self._sweep(seen.cluster_id, number, offset, gone_to) for number, offset in committed.items())
 
