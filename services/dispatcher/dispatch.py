@@ -27,6 +27,7 @@ from services.dispatcher.record import Headers, Record, Unreadable, dead_letter,
 from services.dispatcher.recorder import Recorder
 from services.dispatcher.requeue import Letter
 from services.dispatcher.retry import RetryPolicy
+from services.dispatcher.revocation import Revocation
 from services.dispatcher.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,7 @@ class Ports:
     recorder: Recorder
     send: Callable[[Letter], None]
     """Hands a letter to the re-queue thread; its confirmation comes back in that thread."""
-    fatal: Callable[[str], None]
-    """Ends the process, saying why."""
+    fatal: Callable[[str], None]  # ends the process, saying why
 
 
 class Dispatch:
@@ -67,8 +67,7 @@ class Dispatch:
 
     def __init__(self, limits: Limits, ports: Ports, policy: RetryPolicy, gate: Gate, intake: Intake) -> None:
         """Must be made inside the running loop."""
-        self._limits = limits
-        self._ports = ports
+        self._limits, self._ports = limits, ports
         self._policy = policy
         self._gate = gate
         self._intake = intake
@@ -78,6 +77,7 @@ class Dispatch:
         self._requeuing = 0
         self._live: frozenset[int] = frozenset()
         self._partitions: tuple[int, ...] = ()
+        self._revocation: Revocation | None = None
         self._probe: Record | None = None
         self._draining = False
         self._presence = Presence(self._loop, limits.session_s, self.pump)
@@ -95,6 +95,11 @@ class Dispatch:
         for record in self._schedule.drop(epochs):
             self._let_go(record)
         self.pump()
+
+    def revoking(self, epochs: frozenset[int], partitions: tuple[int, ...], then: Callable[[], None]) -> None:
+        """As `assigned`; `then` is called when what is under way of the others has ended and is recorded."""
+        self._revocation = Revocation(self._ports.recorder, then)
+        self.assigned(epochs, partitions)
 
     def take(self, records: list[Record | Unreadable]) -> None:
         """New records."""
@@ -133,8 +138,13 @@ class Dispatch:
         if intake.open or self._draining:
             intake.probe_wanted = False
         self._set_alarm(now_s)
+        if self._revocation is not None and self._revocation.over(self._revoked_under_way()):
+            self._revocation = None
         if self._draining and not self._in_flight and not self._requeuing:
             self._quiet.set()
+
+    def _revoked_under_way(self) -> bool:  # a re-queue does not say whose it is; Kafka confirms it within milliseconds
+        return self._requeuing > 0 or any(record.position.epoch not in self._live for record in self._in_flight)
 
     def _may_start(self) -> bool:
         room = len(self._in_flight) < self._limits.max_in_flight and not self._recorder_full()

@@ -43,6 +43,10 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._away_since_s: float | None = None
+        self.added = 0
+        """Outcomes taken, ever."""
+        self.recorded = 0
+        """Of these, how many are dealt with: the first `recorded` that were added."""
 
     @property
     def backlog(self) -> int:
@@ -52,6 +56,7 @@ class Recorder:
     def add(self, outcome: Outcome | None, finished: Position | None = None) -> None:
         """Takes an outcome; `finished` is the position that it completes, if any. No outcome: in order, unwritten."""
         self._waiting.append((outcome, finished))
+        self.added += 1
         self._idle.clear()
         if len(self._waiting) >= BATCH_ROWS:
             self._full.set()
@@ -89,6 +94,7 @@ class Recorder:
         if outcomes:
             await self._write(outcomes)
         self._writing = 0
+        self.recorded += len(batch)
         finished = [position for _, position in batch if position is not None]
         if finished:
             crash.point("dispatcher.before-commit")

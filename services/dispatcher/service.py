@@ -68,6 +68,11 @@ class LoopSink:
         if self.dispatch is not None:
             self._call(self.dispatch.assigned, epochs, partitions)
 
+    def revoking(self, epochs: frozenset[int], partitions: tuple[int, ...], then: Callable[[], None]) -> None:
+        """See `source.Sink`."""
+        if self.dispatch is not None:
+            self._call(self.dispatch.revoking, epochs, partitions, then)
+
     def fatal(self, sentence: str) -> None:
         """See `source.Sink`."""
         self._call(self._fatal, sentence)

@@ -36,6 +36,9 @@ DRY_STEP_S: Final = 0.005
 HAND_OVER_GAP_S: Final = 0.003
 """Rest after a hand-over: at most some 300 wake-ups of the loop per second, however the records trickle in."""
 FINAL_COMMIT_S: Final = 3.0
+HAND_OVER_S: Final = 1.0
+"""So long the group waits for what is under way in partitions that are revoked: many times a request of a merchant that
+is well and the batch of outcomes after it, and short beside the time-out of one that hangs."""
 WAITED_MS: Final = 5000
 """A payment that was accepted so long ago has waited, and goes on at the pace of what catches up."""
 WAITED_BATCH: Final = 100
@@ -51,6 +54,9 @@ class Sink(Protocol):
 
     def assigned(self, epochs: frozenset[int], partitions: tuple[int, ...]) -> None:
         """The assignment changed: only these epochs live on, with these partitions."""
+
+    def revoking(self, epochs: frozenset[int], partitions: tuple[int, ...], then: Callable[[], None]) -> None:
+        """As `assigned`, in advance; `then` when what is under way of the others has ended and is recorded."""
 
     def fatal(self, sentence: str) -> None:
         """The process must end, non-zero, saying this."""
@@ -238,10 +244,23 @@ class Source:
         return self._finish_by_s is not None
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._finish_by_s is None:  # in the end the drain has done it
+            self._end_what_is_under_way({entry.partition for entry in partitions})
         self._settle()
         crash.point("dispatcher.in-rebalance")
         self._commits.commit_now(consumer, partitions)
         self._on_lost(consumer, partitions)
+
+    def _end_what_is_under_way(self, revoked: set[int]) -> None:
+        """Waits for requests in partitions that are given up, or their new owner makes them again.
+
+        Failure policy: open. What takes longer is delivered twice; the group is not held up by a merchant that hangs.
+        """
+        live = {number: epoch for number, epoch in self._assignments.live.items() if number not in revoked}
+        ended = threading.Event()
+        self._sink.revoking(frozenset(live.values()), tuple(sorted(live)), ended.set)
+        if not ended.wait(HAND_OVER_S):
+            log.warning("partitions %s are given up with work under way: it is done again", sorted(revoked))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         del consumer

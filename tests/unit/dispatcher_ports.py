@@ -79,21 +79,25 @@ class Merchant:
 
 
 class Records:
-    """A Recorder that keeps what it is given; `backlog` is the test's to set."""
+    """A Recorder that keeps what it is given; `backlog` and `recorded` are the test's to set."""
 
     def __init__(self):
-        self.added = []
-        self.backlog = 0
+        self.taken = []
+        self.backlog = self.recorded = 0
+
+    @property
+    def added(self):
+        return len(self.taken)
 
     def add(self, outcome, finished=None):
-        self.added.append((outcome, finished))
+        self.taken.append((outcome, finished))
 
     def states(self, offset):
-        return [outcome.state for outcome, _ in self.added if outcome is not None and outcome.offset == offset]
+        return [outcome.state for outcome, _ in self.taken if outcome is not None and outcome.offset == offset]
 
     @property
     def finished(self):
-        return [position.offset for _, position in self.added if position is not None]
+        return [position.offset for _, position in self.taken if position is not None]
 
 
 def answered(answer):

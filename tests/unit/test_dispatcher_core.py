@@ -16,7 +16,7 @@ async def test_a_delivery_is_recorded_with_the_place_that_it_finishes():
     world = World()
     world.take(record(7))
     await until(lambda: world.recorder.finished)
-    [(outcome, finished)] = world.recorder.added
+    [(outcome, finished)] = world.recorder.taken
     assert (outcome.state, outcome.status, outcome.attempt, outcome.round) == ("delivered", 200, 1, 1)
     assert finished == Position(0, 7, 1)
     assert (world.intake.held, world.dispatch.status()["in_flight"]) == (0, 0)
@@ -101,8 +101,46 @@ async def test_a_failed_record_of_a_revoked_assignment_is_left_to_its_new_owner(
     await until(lambda: world.merchant.open)
     world.dispatch.assigned(frozenset({2}), (1,))
     world.merchant.release()
-    await until(lambda: world.recorder.added)
+    await until(lambda: world.recorder.taken)
     assert (world.letters, world.recorder.finished, world.intake.held) == ([], [], 0)
+
+
+async def test_a_revocation_is_over_when_its_requests_have_ended_and_their_outcomes_are_recorded():
+    world, over = World(max_in_flight=2), []
+    world.merchant.hold()
+    world.take(record(1), record(2), record(3), record(4, epoch=1))
+    await until(lambda: world.merchant.open == 2)
+    world.dispatch.revoking(frozenset({2}), (1,), lambda: over.append(True))
+    world.merchant.release()
+    await until(lambda: world.recorder.added == 2)
+    world.dispatch.pump()
+    assert (world.recorder.finished, over) == ([1, 2], []), "the outcomes are not in Postgres yet"
+    world.recorder.add(None)
+    world.recorder.recorded = 2
+    world.dispatch.pump()
+    assert over == [True], "outcomes of later are not waited for"
+    world.dispatch.pump()
+    assert (over, world.merchant.numbers(), world.intake.held) == ([True], [1, 2], 0)
+
+
+async def test_a_revocation_waits_for_the_report_of_a_requeue_and_for_nobody_elses_requests():
+    world, over = World(max_attempts=1), []
+    world.dispatch.assigned(frozenset({1, 2}), (0, 1))
+    world.merchant.answer = REFUSED
+    world.take(record(1))
+    await until(lambda: world.letters)
+    world.merchant.answer = OK
+    world.recorder.recorded = 10
+    world.merchant.hold()
+    world.gate.succeeded(record(9), "somebody", 0.0, asyncio.get_running_loop().time())
+    world.take(record(5, epoch=2))
+    await until(lambda: world.merchant.open)
+    world.dispatch.revoking(frozenset({2}), (1,), lambda: over.append(True))
+    assert not over
+    await world.confirm(world.letters[0])
+    assert (over, world.merchant.open) == ([True], 1)
+    world.merchant.release()
+    await until(lambda: world.recorder.finished == [1, 5])
 
 
 async def test_a_record_that_comes_after_its_assignment_is_gone_is_not_delivered():

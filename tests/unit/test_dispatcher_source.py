@@ -7,6 +7,7 @@ import pytest
 
 from services.common.bitmap import topic_id_in
 from services.common.catch_up import CatchUp
+from services.dispatcher import source
 from services.dispatcher.cluster import ClusterWatch
 from services.dispatcher.intake import Intake
 from services.dispatcher.record import Record
@@ -26,6 +27,7 @@ class Sink:
         self.taken, self.epochs, self.partitions, self.sentences, self.gone = [], frozenset(), (), [], False
         self.sizes = []
         """How many came at once."""
+        self.given_up, self.on_revoking = [], lambda: None
 
     def records(self, records):
         self.sizes.append(len(records))
@@ -33,6 +35,11 @@ class Sink:
 
     def assigned(self, epochs, partitions):
         self.epochs, self.partitions = epochs, partitions
+
+    def revoking(self, epochs, partitions, then):
+        self.given_up.append((epochs, partitions))
+        self.on_revoking()
+        then()
 
     def fatal(self, sentence):
         self.sentences.append(sentence)
@@ -204,6 +211,31 @@ def test_what_was_complete_is_committed_before_a_partition_is_given_up(world):
     log.script.append(revoke)
     wait_until(lambda: one.sink.partitions == ())
     assert log.stored[0][0] == 3
+
+
+def test_what_ends_while_a_partition_is_given_up_is_committed_with_it(world):
+    log = Log({0: records(*range(5)), 1: records(*range(5))}, {0: (0, ""), 1: (0, "")})
+    one = world(log)
+    wait_until(lambda: len(one.sink.taken) == 10)
+    epoch = one.place(0, partition=1).epoch
+    one.sink.on_revoking = lambda: one.complete(0, 1, 2)
+    one.rebalance("revoke", 0)
+    assert log.stored[0][0] == 3
+    assert one.sink.given_up == [(frozenset({epoch}), (1,))]
+
+
+def test_a_lost_partition_is_not_waited_for(world):
+    one = world(Log({0: records(*range(5))}, {0: (0, "")}))
+    one.rebalance("lost", 0)
+    assert one.sink.given_up == []
+
+
+def test_the_group_is_not_held_up_for_long_by_what_does_not_end(world, monkeypatch, caplog):
+    monkeypatch.setattr(source, "HAND_OVER_S", 0.05)
+    one = world(Log({0: records(*range(5))}, {0: (0, "")}))
+    monkeypatch.setattr(one.sink, "revoking", lambda *_: None)
+    one.rebalance("revoke", 0)
+    assert "partitions [0] are given up with work under way" in caplog.text
 
 
 def test_a_lost_partition_is_never_committed(world):

@@ -49,7 +49,7 @@ async def fail_together(answer, **retries):
     world.take(*(record(number) for number in range(MANY)))
     await until(lambda: world.merchant.open == MANY)
     world.merchant.release()
-    await until(lambda: len(world.recorder.added) >= MANY)
+    await until(lambda: len(world.recorder.taken) >= MANY)
     return world
 
 
@@ -57,7 +57,7 @@ async def fail_together(answer, **retries):
 async def test_a_thousand_that_failed_at_the_same_instant_are_due_all_over_the_window(seed):
     random.seed(seed)
     world = await fail_together(REFUSED)
-    outcomes = [outcome for outcome, _ in world.recorder.added]
+    outcomes = [outcome for outcome, _ in world.recorder.taken]
     waits = [outcome.next_due_s - outcome.at_s for outcome in outcomes]
     assert_uniform(waits, BACKOFF_S * (1 - JITTER) - 0.05, BACKOFF_S * (1 + JITTER) + 0.05)
     schedule, due = world.dispatch._schedule, []
@@ -74,7 +74,7 @@ async def test_a_thousand_that_failed_at_the_same_instant_are_due_all_over_the_w
 async def test_what_a_merchant_sent_away_with_the_same_retry_after_comes_later_and_spread(seed):
     random.seed(seed)
     world = await fail_together(Answer(429, None, 300.0), retry_after_cap_s=300.0)
-    waits = [outcome.next_due_s - outcome.at_s for outcome, _ in world.recorder.added]
+    waits = [outcome.next_due_s - outcome.at_s for outcome, _ in world.recorder.taken]
     assert_uniform(waits, 300.0 - 0.05, 300.0 * (1 + JITTER) + 0.05)
 
 
@@ -83,7 +83,7 @@ async def test_a_thousand_requeued_at_the_same_instant_may_come_back_all_over_th
     random.seed(seed)
     world = await fail_together(REFUSED, max_attempts=1)
     await until(lambda: len(world.letters) == MANY)
-    failed_at_s = {outcome.transaction_id: outcome.at_s for outcome, _ in world.recorder.added}
+    failed_at_s = {outcome.transaction_id: outcome.at_s for outcome, _ in world.recorder.taken}
     waits = [
         int(dict(letter.headers)[NOT_BEFORE_HEADER]) / 1000 - failed_at_s[letter.key.decode()]
         for letter in world.letters
