@@ -1,6 +1,7 @@
 """What the control room promises its operator: keys, questions, progress, errors, and always a way out."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from textual.widgets import Button, Input
@@ -253,6 +254,13 @@ async def test_a_wide_terminal_shows_list_timeline_logs_and_activity_at_once():
         assert "Consumer paused" not in screen_text(app)
         await pilot.press("z")
         await wait_for(pilot, lambda: "Logs of all members" not in screen_text(app))
+
+
+async def test_a_broker_whose_process_is_gone_is_not_shown_as_alive_because_kafka_counts_it_still():
+    async with driving(replace(BROKER_DOWN, kafka=HEALTHY.kafka), (160, 48)) as (pilot, app, _, _):
+        await pilot.press("3")
+        await wait_for(pilot, lambda: "kafka-2 ✗ down, Kafka counts it still, leads 1" in screen_text(app))
+        assert "kafka-1 ● leads 1" in screen_text(app)
 
 
 async def test_the_palette_offers_the_commands_of_the_view():

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from control_room.stack.runtime import NotRunningError
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.evidence import RunFollower, gather, ledger_position, wait_for_drain
+from control_room.tracking.evidence import follower as follower_module
+from control_room.tracking.evidence.ledger_pages import LedgerPage
 from control_room.tracking.evidence.operation_tail import ACKED
 from control_room.tracking.evidence.standing import Standing
 from control_room.tracking.parts import SourceError
@@ -78,6 +81,20 @@ def test_a_follower_counts_what_the_client_and_the_ledger_say(history, endpoints
     with RunFollower(endpoints, folder) as follower:
         arithmetic = follower.sample()
     assert (arithmetic.accepted, arithmetic.delivered, arithmetic.in_flight, arithmetic.unaccounted) == (8, 5, 1, 2)
+
+
+def test_a_ledger_that_grows_while_it_is_read_is_not_called_unread_and_one_that_stays_unread_is(
+    history, endpoints, monkeypatch
+):
+    now_s, told = 1000.0, (5, 5)
+    monkeypatch.setattr(follower_module, "time", SimpleNamespace(monotonic=lambda: now_s))
+    with RunFollower(endpoints, begun(history)) as follower:
+        monkeypatch.setattr(follower._ledger, "page", lambda *_: LedgerPage(b"", *told))
+        for line in range(10, 50, 10):
+            now_s, told = now_s + 5.0, (line, line + 7)
+            assert not [note for note in follower.sample().stale if "ledger" in note]
+        now_s += 1.5
+        assert "ledger read to line 40 of 47" in follower.sample().stale
 
 
 def test_a_follower_reads_a_log_that_grows_and_a_line_that_is_not_complete_yet(history, endpoints, ledger):

@@ -82,6 +82,8 @@ class RunFollower:
         """How many lines the ledger had at the last look."""
         self.ledger_shrank = False
         """Whether the ledger ever had fewer lines than before."""
+        self._behind: tuple[int, float] | None = None
+        """An end of the ledger that was not reached by reading, and when that was first seen."""
         self.standing = Standing()
         self.in_flight: frozenset[str] = frozenset()
 
@@ -250,7 +252,7 @@ class RunFollower:
         ]
         if not self._ledger.exists:
             stale.append("no ledger to read: delivered is what Postgres recorded")
-        if self.next_line < self.ledger_lines:
+        if self._behind_for_s(now) >= _SHOWN_STALE_AFTER_S:
             stale.append(f"ledger read to line {self.next_line} of {self.ledger_lines}")
         return Arithmetic.balanced(
             standing.accepted,
@@ -259,6 +261,12 @@ class RunFollower:
             unanswered=sum(place != ABSENT for place in standing.silent.values()),
             stale=tuple(stale),
         )
+
+    def _behind_for_s(self, now_s: float) -> float:
+        """How long the reading has not reached an end of the ledger. Lines that come while it is read are no delay."""
+        if self._behind is None or self.next_line >= self._behind[0]:
+            self._behind = (self.ledger_lines, now_s) if self.next_line < self.ledger_lines else None
+        return 0.0 if self._behind is None else now_s - self._behind[1]
 
 
 def delivered_ids(lines: Iterable[bytes]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 
-from control_room.stack.runtime import BROKERS
+from control_room.stack.runtime import BROKERS, State
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.views.base import View, stale
@@ -62,7 +62,7 @@ class KafkaView(View):
     def draw(self, snapshot: Snapshot) -> None:
         """Draws all of it."""
         part = snapshot.kafka
-        self.query_one("#cluster", Block).say(*_cluster(part.value, stale(part)))
+        self.query_one("#cluster", Block).say(*_cluster(part.value, stale(part), _down(snapshot)))
         partitions = self.query_one("#partitions", LineList)
         partitions.border_title = f"Topic {harmless(part.value.topic, 60)}" if part.value else "Topic"
         partitions.border_subtitle = "done ahead: complete records beyond a gap, from the commit's bitmap"
@@ -77,18 +77,25 @@ def _block(name: str, title: str) -> Block:
     return block
 
 
-def _cluster(kafka: KafkaStatus | None, old: str) -> Pieces:
+def _down(snapshot: Snapshot) -> frozenset[str]:
+    """The members whose process is not there: Kafka goes on counting such a broker until its session is over."""
+    return frozenset(
+        each.status.name for each in snapshot.members.value or () if each.status.state in (State.STOPPED, State.CRASHED)
+    )
+
+
+def _cluster(kafka: KafkaStatus | None, old: str, down: frozenset[str]) -> Pieces:
     if kafka is None:
         return [(old or "looking", "$text-muted")]
     pieces: Pieces = []
     for name in BROKERS:
         number = int(name.rsplit("-", 1)[1])
-        alive = number in kafka.brokers
+        counted, alive = number in kafka.brokers, name not in down
         leads = sum(each.leader == number for each in kafka.partitions)
-        words = f"{name} {'●' if alive else '✗ gone'}"
-        words += f" leads {leads}" if alive else ""
+        words = f"{name} {'✗ gone' if not counted else '●' if alive else '✗ down, Kafka counts it still,'}"
+        words += f" leads {leads}" if counted else ""
         words += ", controller" if kafka.controller == number else ""
-        pieces.append((f"{words}   ", "$text-success" if alive else "bold $text-error"))
+        pieces.append((f"{words}   ", "$text-success" if counted and alive else "bold $text-error"))
     lag = "?" if kafka.lag is None else f"{kafka.lag:,}"
     pieces.append((f"\nminimum in sync {kafka.min_in_sync}, lag {lag}", ""))
     pieces += [(f"\nnote: {harmless(note, 200)}", "$text-warning") for note in kafka.notes]
