@@ -9,6 +9,7 @@ from textual.widgets import Input
 
 import dataset
 from control_room.replay.errors import OptionsError
+from control_room.replay.progress import Progress
 from control_room.tracking.parts import Part
 from control_room.ui.dialogs import Prompt
 from control_room.ui.file_picker import CsvTree, FilePicker
@@ -112,6 +113,27 @@ class Running:
 
     def change_rate(self, rate_per_s):
         raise OptionsError("only a replay with a rate can change it")
+
+
+def going_on():
+    """A replay that is half over."""
+    replay = Running()
+    replay.progress = Progress(
+        run_id="20261126-093530-10b2", payments=1_234_567, accepted=1_234_503, duplicates=3, refused={400: 12},
+        gave_up=0, in_flight=64, requests=1_234_600, unanswered={"timeout": 7}, bad_rows=2, skipped=0,
+        elapsed_s=4_321.0, rate_per_s=512.0, p50_s=0.004, p95_s=0.021, p99_s=0.05, max_s=1.2, expected=2_000_000,
+        eta_s=1_200.0, rates_per_s=(500.0, 512.0), p95s_s=(0.02, 0.021),
+    )  # fmt: skip
+    return replay
+
+
+async def test_both_curves_of_a_replay_that_goes_on_are_seen_in_the_smallest_terminal():
+    desk = FakeDesk()
+    desk.replay = going_on()
+    async with driving(desk=desk, size=(80, 24)) as (pilot, app, _, _):
+        await pilot.press("5")
+        await wait_for(pilot, lambda: "p95, ms         21 " in screen_text(app))
+        assert "per second     512 " in screen_text(app)
 
 
 async def say(pilot, app, key, text):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.runs.background import BackgroundReplay
 
 DEFAULT_RATE_PER_S: Final = 50.0
+LOW: Final = 26
+"""Lines of a terminal below which the keys make room, while something is sent: else the second curve is not seen."""
 _UNREAD: Final = "What was sent is being read."
 
 
@@ -56,8 +58,9 @@ class ReplayView(View):
 
     def draw(self, snapshot: Snapshot) -> None:
         """Draws the options and the progress."""
-        self.query_one("#replay-what", Block).say(*self._what())
         progress = self.room.desk.progress
+        crowded = progress is not None and self.app.size.height < LOW
+        self.query_one("#replay-what", Block).say(*self._what(with_keys=not crowded))
         bar = self.query_one("#replay-bar", ProgressBar)
         bar.display = progress is not None
         if progress is None:
@@ -80,7 +83,7 @@ class ReplayView(View):
             (f"{progress.p95_s * 1000:>7.0f} {spark(progress.p95s_s, 50)}", "$text-accent"),
         )
 
-    def _what(self) -> Pieces:
+    def _what(self, *, with_keys: bool) -> Pieces:
         options = self.options
         rate = f"{options.rate_per_s:g} a second" if options.rate_per_s else "as fast as answers come"
         rate = f"{options.speed:g} times as fast as in the file" if options.speed else rate
@@ -92,7 +95,7 @@ class ReplayView(View):
         return [
             (f"{harmless(short_path(options.source), 300)}\n", "bold"),
             (f"{many} · {rate} · ids {options.ids}", ""),
-            (f"\n{keys}" if keys else "", "$text-muted"),  # of a run that is over nothing is chosen
+            (f"\n{keys}" if keys and with_keys else "", "$text-muted"),  # of a run that is over nothing is chosen
         ]
 
     @property
