@@ -123,6 +123,7 @@ def going_on():
         gave_up=0, in_flight=64, requests=1_234_600, unanswered={"timeout": 7}, bad_rows=2, skipped=0,
         elapsed_s=4_321.0, rate_per_s=512.0, p50_s=0.004, p95_s=0.021, p99_s=0.05, max_s=1.2, expected=2_000_000,
         eta_s=1_200.0, rates_per_s=(500.0, 512.0), p95s_s=(0.02, 0.021),
+        bad_row_examples=("line 7: there is no amount",),
     )  # fmt: skip
     return replay
 
