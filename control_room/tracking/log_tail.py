@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from control_room.tracking.member_logs import LogLine, follow, merged, newest
 KEPT_LINES: Final = 20_000
 FIRST_LINES: Final = 200
 """Per member, from before the control room was opened."""
+LOOK_AGAIN_S: Final = 3.0
+"""Until members are looked for again that were not there, where all the usual ones are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,17 @@ class LogTail:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._followed: set[str] = set()
+        self._look_again_s = 0.0
 
     def read(self) -> LogView:
         """What is kept now; begins to follow each member at the first call that finds a file of it.
 
-        While a stack starts they appear one after the other. Raises NotRunningError.
+        While a stack starts they appear one after the other, and more replicas of one may come at any time.
+        Raises NotRunningError.
         """
-        if not self._followed.issuperset(MEMBERS):
+        now_s = time.monotonic()
+        if not self._followed.issuperset(MEMBERS) or now_s >= self._look_again_s:
+            self._look_again_s = now_s + LOOK_AGAIN_S
             further = self._runtime.endpoints().ports  # of more than the usual replicas, where there are any
             wanted = [member for member in dict.fromkeys((*MEMBERS, *further)) if member not in self._followed]
             paths = {member: self._runtime.log_paths(member) for member in wanted}
