@@ -2,12 +2,15 @@
 
 import threading
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import OFFSET_INVALID, TopicPartition
 
 from control_room.chaos.observe import answers
 from control_room.tracking.http_source import fetch_json
-from control_room.tracking.kafka_view import KafkaReader
+from control_room.tracking.kafka_view import KafkaReader, _Asked
 from control_room.tracking.kafka_wire import quorum_leader
 from control_room.tracking.parts import Part, SourceError, gather
 from control_room.tracking.pipeline import pipeline_status
@@ -50,6 +53,14 @@ def test_nothing_is_printed_while_kafka_is_dead(capfd):
     with pytest.raises(SourceError, match="no broker answers"):
         KafkaReader(ProcessRuntime([]).endpoints()).read()
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_end_offset_that_no_leader_told_is_unknown_and_no_number_below_zero():
+    ends = {}
+    for number, offset in enumerate((42, OFFSET_INVALID)):
+        ends[TopicPartition("payments", number)] = future = Future()
+        future.set_result(SimpleNamespace(offset=offset))
+    assert _Asked(time.monotonic() + 1.0, ends, None).told([]) == ({0: 42}, None)
 
 
 def test_a_server_that_is_no_broker_is_a_sentence():
