@@ -2,6 +2,8 @@
 
 What it costs follows from what happens, not from what lies in the tables: ids of the last moment, then the rows of new
 ids and of those that are not delivered yet. Payments commit out of order: now and then the last seconds are read again.
+And it is bounded: where more come than a list may cost the pipeline, the newest and all that are not delivered are read
+as ever, the delivered ones in their turn, and the list tells how many wait for it.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, Final
 
 import psycopg
@@ -41,6 +45,8 @@ RUSH: Final = 500
 delivered, and are read once instead of twice."""
 AT_ONCE: Final = 100
 """The newest do not wait all the same: the list shows them at its top."""
+DONE_PER_S: Final = 500
+"""In a rush so many delivered ones are read a second: to ask whether one is delivered costs a quarter of its row."""
 AGAIN_S: Final = 2.0
 """After so long a list is put in order again though no row changed: where time alone decides what fits."""
 
@@ -55,7 +61,10 @@ class TransactionFeed:
         """The rows themselves; touched by the thread that reads alone."""
         self._turn: deque[str] = deque()
         self._waiting: dict[str, None] = {}
-        """Ids that were seen and not read yet, in their order."""
+        """Ids that were seen at the look before and not read, in their order."""
+        self._done: dict[str, None] = {}
+        """Ids that were delivered when it was their turn and are not read yet; no more than CATCH_UP."""
+        self._looked_at_s = time.monotonic()
         self._since_s: float | None = None
         self._fresh_at_s = float("-inf")
         self._whole_at_s = float("-inf")
@@ -79,25 +88,29 @@ class TransactionFeed:
         try:
             first, now_s = self._since_s is None, time.monotonic()
             from_s, whole = self._from_s(now_s)
-            ids = self._ids(connection, from_s)
-            fresh = [each for each in ids if each not in self._waiting and not self.held.knows(each)]
+            fresh = [each for each in self._ids(connection, from_s) if not self._knows(each)]
             later = fresh[:-AT_ONCE] if len(fresh) > RUSH and not first else []
-            now = [*self._waiting, *fresh[len(later) :]]
+            waited = self._open_of_waiting(connection)
+            delivered = [each for each in self._waiting if each not in waited]
+            done = self._next_done(delivered, now_s, rush=bool(later))
+            now = [*waited, *fresh[len(later) :]]
             again = self._next_open({each.replace("-", "") for each in now}) + self._redelivered(connection)
             changed = self._bring(connection, [*now, *dict.fromkeys(again)])
+            changed += self._bring(connection, done, unmet=True)
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
         self._seen += 0 if first else len(fresh)
         self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
         self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
-        self._waiting = dict.fromkeys(later)  # not before all that waited is read: what failed is read again
+        self._pass_on(delivered, done, later)  # not before all of it is read: what failed is read again
+        self._looked_at_s = now_s
         if whole:
             self.held.let_go(from_s - 1.0)
             self._whole_at_s, self._whole_to_s = now_s, self._since_s
         with self._lock:
             query = self._query
-        return self._listed(query, tuple(changed))
+        return self._listed(query, tuple(sorted(changed, key=lambda row: row.accepted_at_s)))
 
     def close(self) -> None:
         """Closes the connection; the next look opens one again."""
@@ -130,6 +143,29 @@ class TransactionFeed:
         given = {"since_s": from_s, "limit": CATCH_UP}
         return [each for (each,) in connection.execute(sql.IDS_SINCE.encode(), given)][::-1]
 
+    def _knows(self, transaction_id: str) -> bool:
+        """Whether it waits, or is held."""
+        return transaction_id in self._waiting or transaction_id in self._done or self.held.knows(transaction_id)
+
+    def _open_of_waiting(self, connection: psycopg.Connection[Any]) -> dict[str, None]:
+        """Those of the look before that are not delivered yet."""
+        if not self._waiting:
+            return {}
+        found = connection.execute(sql.NOT_DELIVERED.encode(), {"ids": list(self._waiting)})
+        return {each: None for (each,) in found}
+
+    def _next_done(self, delivered: Iterable[str], now_s: float, *, rush: bool) -> list[str]:
+        """Of those that were delivered when it was their turn, `delivered` the last, the ones to be read now."""
+        most = min(PER_LOOK, int(DONE_PER_S * (now_s - self._looked_at_s))) if rush else PER_LOOK
+        return list(islice(chain(self._done, delivered), most))
+
+    def _pass_on(self, delivered: Iterable[str], done: Iterable[str], later: Iterable[str]) -> None:
+        """What was read waits no longer; what was delivered unread waits for its turn, the rest for the next look."""
+        self._done.update(dict.fromkeys(delivered))
+        for each in [*done, *islice(self._done, max(0, len(self._done) - CATCH_UP))]:
+            self._done.pop(each, None)
+        self._waiting = dict.fromkeys(later)
+
     def _next_open(self, without: set[str]) -> list[str]:
         """The open ones to ask about, 32 hex digits each: all while they are few, else in turns."""
         if self.held.open_count <= PER_LOOK:
@@ -146,27 +182,30 @@ class TransactionFeed:
     def _redelivered(self, connection: psycopg.Connection[Any]) -> list[str]:
         """Dead-lettered ones that are being redelivered: open again, though nobody would look at them."""
         found = [each for (each,) in connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})]
-        self.held.recall([each for each in found if not self.held.knows(each)])
+        self.held.recall([each for each in found if not self._knows(each)])
         return found
 
-    def _bring(self, connection: psycopg.Connection[Any], ids: list[str]) -> list[TransactionRow]:
-        """Reads these rows; those that are new or changed."""
+    def _bring(
+        self, connection: psycopg.Connection[Any], ids: list[str], *, unmet: bool = False
+    ) -> list[TransactionRow]:
+        """Reads these rows; those that are new or changed. `unmet`: none of them is held."""
         changed: list[TransactionRow] = []
         for begin in range(0, len(ids), PER_LOOK):
             with connection.cursor(row_factory=args_row(TransactionRow)) as cursor:
                 found = cursor.execute(sql.BY_IDS.encode(), {"ids": ids[begin : begin + PER_LOOK]}).fetchall()
-            changed += [row for row in found if self.held.put(row)]
-        return sorted(changed, key=lambda row: row.accepted_at_s)
+            changed += [row for row in found if self.held.put(row, unmet=unmet)]
+        return changed
 
     def _listed(self, query: Query, changed: tuple[TransactionRow, ...]) -> Listing:
         """The same object as before while there is nothing to tell: nobody then draws it again."""
         now_s = time.time()
         ages = query.order is Order.MOST_ATTEMPTS or any(each.figure == "age" for each in query.filter.figures)
         due = self._listed_at_s == 0.0 or (ages and now_s >= self._listed_at_s + AGAIN_S)
-        if changed or due or query != self._listing.query:
+        unread = len(self._waiting) + len(self._done)
+        if changed or due or (query, unread) != (self._listing.query, self._listing.unread):
             held = self.held
             rows, oldest = held.arranged(query, now_s), held.oldest_open(now_s)
-            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen)
+            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen, unread)
             self._listed_at_s = now_s
         elif self._listing.changed:
             self._listing = replace(self._listing, changed=())

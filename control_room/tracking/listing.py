@@ -46,6 +46,8 @@ class Listing:
     """Rows that are new or other than at the look before, oldest first."""
     seen: int = 0
     """How many payments were seen arriving since the list was opened: a pace, no total."""
+    unread: int = 0
+    """How many of these are not in the list yet: in a rush, what was delivered is read in its turn."""
 
 
 def arranged(rows: Iterable[TransactionRow], query: Query, now_s: float) -> tuple[TransactionRow, ...]:

@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from control_room.chaos.journal import Journals
+from control_room.tracking import feed as feed_module
 from control_room.tracking import transactions_sql
 from control_room.tracking.counts import CountsReader
 from control_room.tracking.feed import AT_ONCE, NEAR_S, OVERLAP_S, RUSH, WHOLE_EVERY_S, TransactionFeed
@@ -268,6 +269,26 @@ def test_in_a_rush_the_newest_are_seen_at_once_and_all_others_a_look_later(conni
     assert seen.held == len(seen.rows) == seen.seen == len(ids) + 1
     assert [row.transaction_id for row in seen.rows] == [newer, *ids[::-1]]
     assert feed.read().changed == ()
+    feed.close()
+
+
+def test_a_rush_that_lasts_shows_what_is_not_delivered_and_tells_how_many_wait(conninfo, db, monkeypatch):
+    monkeypatch.setattr(feed_module, "DONE_PER_S", 0)
+    feed = TransactionFeed(conninfo)
+    feed.read()
+    stuck = pay(db, age_s=5, state="retrying", attempts=2)
+    ids = [stuck, *rush(db, RUSH + 1)]
+    feed.read()
+    ids += rush(db, RUSH + 1)
+    seen = feed.read()
+    changed = {row.transaction_id for row in seen.changed}
+    assert (stuck in changed, len(changed)) == (True, 1 + AT_ONCE)
+    assert (seen.oldest_open.transaction_id, seen.held + seen.unread) == (stuck, len(ids))
+    seen = until(lambda: (seen := feed.read()).unread == 0 and seen, what="the calm in which the others are read")
+    assert sorted(row.transaction_id for row in seen.rows) == sorted(ids), "each once"
+    accepted = [row.accepted_at_s for row in seen.rows]
+    assert accepted == sorted(accepted, reverse=True)
+    assert seen.seen == len(ids)
     feed.close()
 
 

@@ -70,10 +70,13 @@ class HeldTransactions:
                 if int(record["high"]) == int.from_bytes(key[:8]) and key not in self._open:
                     self._recent[key] = int(number * ROWS + at), float(record["accepted_at_s"])
 
-    def put(self, row: TransactionRow) -> bool:
-        """Takes it; whether it is new, or other than before in anything but its age."""
+    def put(self, row: TransactionRow, *, unmet: bool = False) -> bool:
+        """Takes it; whether it is new, or other than before in anything but its age.
+
+        `unmet`: it is not held, and is not looked for among all that are.
+        """
         key = _key(row.transaction_id)
-        slot = self._slot(key, row)
+        slot = None if unmet else self._slot(key, row)
         if slot is None:
             slot = self._add(row)
         else:

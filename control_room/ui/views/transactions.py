@@ -137,7 +137,8 @@ class TransactionsView(View):
     def _title(self, listing: Listing, shown: int) -> str:
         chosen = str(self.query_now.filter).replace("[", "(") or "state:any"
         held = "" if self._held is None else f" · HELD, {self._new:,} new"
-        return f"Transactions {shown:,} · {chosen} · {listing.open:,} open · {self.query_now.order}{held}"
+        unread = f" · {listing.unread:,} not read yet" if listing.unread else ""
+        return f"Transactions {shown:,}{unread} · {chosen} · {listing.open:,} open · {self.query_now.order}{held}"
 
     def _rows(self, listing: Listing) -> Sequence[TransactionRow]:
         rows: Sequence[TransactionRow] = listing.rows
