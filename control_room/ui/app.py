@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.25
 AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
-DRAWING_OF_CORE: Final = 0.03
+DRAWING_OF_CORE: Final = 0.02
 """What drawing of itself may take of a core; keys are answered whatever it takes."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24

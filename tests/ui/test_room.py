@@ -7,6 +7,7 @@ import pytest
 from textual.widgets import Button, Input
 
 from control_room.tracking.listing import Order
+from control_room.tracking.parts import Part
 from control_room.ui.commands import TABLE, VIEWS, Command, command_for, commands_of, with_keys
 from control_room.ui.dialogs import Ask, Page
 from control_room.ui.views.kafka import KafkaView
@@ -261,6 +262,13 @@ async def test_a_broker_whose_process_is_gone_is_not_shown_as_alive_because_kafk
         await pilot.press("3")
         await wait_for(pilot, lambda: "kafka-2 ✗ down, Kafka counts it still, leads 1" in screen_text(app))
         assert "kafka-1 ● leads 1" in screen_text(app)
+
+
+async def test_a_list_that_waits_for_its_turn_in_a_rush_says_how_many_it_has_not_read():
+    behind = replace(HEALTHY, transactions=Part(replace(HEALTHY.transactions.value, unread=12_300)))
+    async with driving(behind, (80, 24)) as (pilot, app, _, _):
+        await pilot.press("2")
+        await wait_for(pilot, lambda: "Transactions 43 · 12,300 not read yet · state:any" in screen_text(app))
 
 
 async def test_the_palette_offers_the_commands_of_the_view():

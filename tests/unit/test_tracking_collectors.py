@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from control_room.tracking.allowance import ALL_OF_CORE, LONGEST_REST_S, Allowance
+from control_room.tracking.allowance import ALL_OF_CORE, LONGEST_REST_S, SHARE_OF_CORE, Allowance
 from control_room.tracking.collector import CALM_MOST_S, CALM_S, MOST_S, Collector
 from control_room.tracking.faults_view import FaultReader
 from control_room.tracking.ledger_tail import KEPT_LINES, LedgerTail
@@ -99,7 +99,9 @@ def test_a_source_that_answers_slowly_rests_longer_but_not_for_a_whole_time_out(
     allowance = Allowance()
     assert allowance.rest_s(0.001, 0.1) == pytest.approx(0.5)
     assert allowance.rest_s(0.001, 30.0) == LONGEST_REST_S
-    assert allowance.rest_s(0.2, 0.2) == pytest.approx(4.0), "what the processor was used for is paid back whole"
+    assert allowance.rest_s(0.2, 0.2) == pytest.approx(0.2 / SHARE_OF_CORE), (
+        "what the processor was used for is paid back whole"
+    )
 
 
 def test_a_source_that_hangs_is_called_stale_after_a_while():
