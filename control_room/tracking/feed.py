@@ -96,6 +96,7 @@ class TransactionFeed:
             now = [*waited, *fresh[len(later) :]]
             again = self._next_open({each.replace("-", "") for each in now}) + self._redelivered(connection)
             changed = self._bring(connection, [*now, *dict.fromkeys(again)])
+            # Last, and one statement: were another to fail after it, these would be put a second time.
             changed += self._bring(connection, done, unmet=True)
         except psycopg.Error as error:
             self.close()
