@@ -42,6 +42,7 @@ from control_room.tracking.record.lives import Lives, read_lives, sound_records
 from control_room.tracking.record.sendings import share_of
 from control_room.tracking.runs import RunStanding, RunSummary, summary_of
 from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.steps import read_steps
 from control_room.tracking.timeline import Timeline
 from control_room.tracking.transactions import TransactionRow
 from control_room.verify.files import FAULTS, PROBES, REJECTED, RUN, TRACKING
@@ -223,7 +224,8 @@ class OpenedRun:
             "transactions": Part(None, "reading") if listed is None else Part(listed.listing, notes),
         }
         if moment_s >= files.ends_at_s and files.summary.arithmetic is not None:
-            changes["run"] = Part(RunStanding(files.summary, files.summary.arithmetic))
+            standing = RunStanding(files.summary, files.summary.arithmetic, steps=read_steps(self.run_dir))
+            changes["run"] = Part(standing)
         return replace(told, **changes)
 
     def _without_record(self, files: _Files, moment_s: float, total: Arithmetic | None) -> Snapshot:
@@ -235,7 +237,7 @@ class OpenedRun:
         parts["stack"] = Part(ends)  # the run was sent to one
         parts["faults"] = Part(view_of((each for each in files.faults if each["at"] <= moment_s), _lasting))
         summary = replace(files.summary, verdict="open", arithmetic=None, classes=None, reasons=())
-        parts["run"] = Part(RunStanding(summary, total))
+        parts["run"] = Part(RunStanding(summary, total, steps=read_steps(self.run_dir, moment_s)))
         return Snapshot(1, moment_s, **parts)
 
     def _sum(self, files: _Files, moment_s: float, whole: Listing) -> Arithmetic:

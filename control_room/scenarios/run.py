@@ -27,7 +27,6 @@ from control_room.runs.recording import Recording
 from control_room.scenarios import conditions, pace, targets
 from control_room.scenarios.model import Scenario, Step
 from control_room.scenarios.needs import lacking
-from control_room.scenarios.progress import StepEvent, StepState
 from control_room.scenarios.result import (
     UNAVAILABLE,
     Result,
@@ -41,6 +40,7 @@ from control_room.tracking.evidence import RunFollower
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.parts import SourceError
 from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.steps import StepEvent, StepState, steps_log
 from control_room.verify import Arithmetic
 
 _LOOK_S: Final = 0.1
@@ -93,11 +93,17 @@ def run_scenario(
         failure_rate(runtime, scenario.load.failure_rate, own),
         RunFollower(runtime.endpoints(), folder.path, where=runtime.endpoints) as follower,
         Recording(runtime, state_dir, folder.path, snapshots) as recording,
+        steps_log(folder.path) as log_step,
     ):
+
+        def stepped(event: StepEvent) -> None:
+            log_step(event)
+            on_step(event)
+
         journals = journal_paths(state_dir, [folder.path])
         replay = BackgroundReplay(runtime, folder)
         chance = Random(chosen)  # noqa: S311 - chance that can be repeated, no secret
-        stage = _Stage(runtime, scenario, journals, follower, replay, chance, narrate, on_look, on_step)
+        stage = _Stage(runtime, scenario, journals, follower, replay, chance, narrate, on_look, stepped)
         outcomes, summary = _played(stage)
         verdict = prove(
             runtime.endpoints(),
@@ -108,8 +114,8 @@ def run_scenario(
             follower=follower,
             recording=recording,
         )
-    green = verdict.exit_code == 0
-    stage.tell(len(scenario.steps), StepState.DONE if green else StepState.FAILED, "; ".join(verdict.reasons))
+        green = verdict.exit_code == 0
+        stage.tell(len(scenario.steps), StepState.DONE if green else StepState.FAILED, "; ".join(verdict.reasons))
     return ScenarioResult(scenario, chosen, folder.path, verdict, outcomes, measured(verdict, summary))
 
 

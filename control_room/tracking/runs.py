@@ -15,6 +15,7 @@ import orjson
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.arithmetic import PLACES, Arithmetic
 from control_room.tracking.evidence import RunFollower
+from control_room.tracking.steps import Steps, StepsReader
 from control_room.verify.files import JUNIT, MANIFEST, RUN, VERDICT
 
 LISTED: Final = 200
@@ -56,6 +57,8 @@ class RunStanding:
     """How long something has been unaccounted for; 0 where nothing is."""
     duplicated: int | None = None
     """Payments of the run that the merchant has acknowledged more than once so far; None where nobody counted."""
+    steps: Steps | None = None
+    """Of a scenario."""
 
 
 class RunsReader:
@@ -117,6 +120,7 @@ class RunReader:
         self._follower: RunFollower | None = None
         self._followed: Path | None = None
         self._since_s: float | None = None
+        self._steps = StepsReader()
 
     def read(self) -> RunStanding | None:
         """The run; None where there is none. Raises SourceError where its folder cannot be read."""
@@ -126,7 +130,7 @@ class RunReader:
         newest = runs[0]
         if newest.arithmetic is not None:
             self.close()
-            return RunStanding(newest, newest.arithmetic)
+            return RunStanding(newest, newest.arithmetic, steps=self._steps.read(newest.path))
         if self._follower is None or self._followed != newest.path:
             self.close()
             self._follower, self._followed = RunFollower(self._endpoints, newest.path, record=False), newest.path
@@ -137,7 +141,8 @@ class RunReader:
         elif self._since_s is None:
             self._since_s = now_s
         since_s = now_s if self._since_s is None else self._since_s
-        return RunStanding(newest, arithmetic, now_s - since_s, self._follower.standing.duplicated)
+        duplicated, steps = self._follower.standing.duplicated, self._steps.read(newest.path)
+        return RunStanding(newest, arithmetic, now_s - since_s, duplicated, steps)
 
     def close(self) -> None:
         """Ends following."""

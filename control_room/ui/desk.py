@@ -35,11 +35,11 @@ from control_room.runs.recording import Recording
 from control_room.runs.remove import Size, remove_run, size_of
 from control_room.scenarios import storm as storms
 from control_room.scenarios.model import Scenario, find, load
-from control_room.scenarios.progress import StepBoard, StepEvent
 from control_room.scenarios.result import UnavailableScenario
 from control_room.scenarios.run import run_scenario
 from control_room.stack.runtime import NotRunningError, Runtime
 from control_room.tracking.snapshot import Snapshot
+from control_room.tracking.steps import StepBoard, StepEvent
 from control_room.tracking.timeline import Timeline, secrets_of, timeline
 from control_room.tracking.transactions import TransactionRow, find_transaction
 from control_room.ui.jobs import Job

@@ -1,11 +1,13 @@
 """Every quick scenario that ships, as `matrix --quick` runs them; and what a stack without links says of links."""
 
 import json
+from pathlib import Path
 
 import psutil
 import pytest
 
 from control_room.scenarios.model import find, load, shipped
+from control_room.tracking.steps import StepState, read_steps
 
 QUICK = [name for name in shipped() if load(find(name)).quick]
 LINKED = [name for name in QUICK if load(find(name)).needs_links]
@@ -39,6 +41,7 @@ def test_the_scenario_ends_proven_with_every_step_done(matrix, name):
         # A platform that lacks the fault: `chaos list` names the reason, and so does this; it is not counted as green.
         pytest.skip(f"not available here: {result['why']}")
     assert result["passed"], json.dumps(result, indent=1)
+    assert {row.state for row in read_steps(Path(result["folder"])).rows} == {StepState.DONE}
     assert result["measures"]["accepted"] > 0
     assert result["measures"]["unexplained"] == 0, result["duplicates"]
 

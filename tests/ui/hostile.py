@@ -13,6 +13,7 @@ from control_room.tracking.member_logs import LogLine
 from control_room.tracking.parts import Part
 from control_room.tracking.runs import RunStanding
 from control_room.tracking.snapshot import MerchantView
+from control_room.tracking.steps import StepRow, Steps, StepState
 from tests.ui.moments import HEALTHY, NOW_S, kafka, member, run, transaction
 
 HOSTILE = "\x1b[31m\x1b]0;owned\x07[bold red]Zoë[/] 木村✓\u202e\n\t" + "ẍ" * 10_000
@@ -54,6 +55,7 @@ HOSTILE_EVERYWHERE = replace(
         RunStanding(
             RUN,
             Arithmetic(1, 1),
+            steps=Steps(HOSTILE, (StepRow(0, HOSTILE, StepState.FAILED, NOW_S, NOW_S, HOSTILE),)),
         )
     ),
     runs=Part((RUN,)),

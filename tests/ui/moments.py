@@ -19,6 +19,7 @@ from control_room.tracking.parts import Part
 from control_room.tracking.pipeline import OutboxStatus
 from control_room.tracking.runs import RunStanding, RunSummary
 from control_room.tracking.snapshot import MerchantView, Pace, Snapshot
+from control_room.tracking.steps import CLOSING, StepRow, Steps, StepState
 from control_room.tracking.transactions import TransactionRow
 
 NOW_S = 1_790_000_000.0
@@ -234,6 +235,24 @@ PAUSED = replace(
     dispatcher=Part({**(HEALTHY.dispatcher.value or {}), "paused": True, "paused_until": NOW_S + 259}),
     run=Part(RunStanding(run(), Arithmetic(12408, 12360, requeued=48)), age_s=0.4),
     transactions=Part(replace(HEALTHY.transactions.value, oldest_open=OPEN_ROWS[2])),
+)
+
+ANOTHERS_SCENARIO = replace(
+    HEALTHY,
+    run=Part(
+        RunStanding(
+            run(),
+            Arithmetic(12408, 12360, outbox=48),
+            steps=Steps(
+                "kill-two",
+                (
+                    StepRow(0, "at 25% accepted: kill kafka-2", StepState.DONE, NOW_S - 20, NOW_S - 12),
+                    StepRow(1, "after 4 s: heal all", StepState.RUNNING, NOW_S - 12),
+                    StepRow(2, CLOSING),
+                ),
+            ),
+        )
+    ),
 )
 
 UNACCOUNTED = replace(

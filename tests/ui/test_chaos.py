@@ -3,13 +3,14 @@
 from textual.widgets import Input
 
 from control_room.chaos.catalogue import CATALOGUE
-from control_room.scenarios.progress import StepBoard, StepEvent, StepState
+from control_room.stack.runtime import StackError
+from control_room.tracking.steps import StepBoard, StepEvent, StepState
 from control_room.ui.dialogs import Ask, Choose, ChooseSome, Page, Prompt
 from control_room.ui.widgets.line_list import LineList
 from control_room.ui.widgets.step_list import StepList
 from services.common.crash import POINTS
 from tests.ui.driving import FakeDesk, driving, screen_text, wait_for
-from tests.ui.moments import NOW_S
+from tests.ui.moments import ANOTHERS_SCENARIO, NOW_S
 
 FAULTS = list(CATALOGUE)
 
@@ -133,6 +134,38 @@ async def test_the_steps_of_a_scenario_tick_off_while_it_runs():
         assert "⟳ running" in text
         assert "3.0 s" in text
         desk.release.set()
+
+
+async def test_the_steps_of_a_scenario_that_somebody_else_plays_are_shown_and_can_be_hidden():
+    async with driving(ANOTHERS_SCENARIO) as (pilot, app, _, _):
+        await pilot.press("4")
+        await wait_for(pilot, lambda: "kill-two: 1 of 3 steps done" in screen_text(app))
+        assert "12 s" in screen_text(app), "how long the one has taken that goes on"
+        await pilot.press("L")
+        await wait_for(pilot, lambda: "kill-two" not in screen_text(app))
+        app.tick()
+        await pilot.pause()
+        assert "kill-two" not in screen_text(app)
+
+
+async def test_the_steps_of_a_scenario_that_was_not_begun_are_not_replaced_by_those_of_an_earlier_one():
+    desk = FakeDesk()
+    async with driving(ANOTHERS_SCENARIO, desk=desk) as (pilot, app, _, _):
+        await pilot.press("4")
+        await wait_for(pilot, lambda: "kill-two: 1 of 3" in screen_text(app))
+        desk.error = StackError("no stack")
+        await pilot.press("exclamation_mark", "s")
+        await dialog(pilot, app, Choose)
+        await pilot.press("enter")
+        await dialog(pilot, app, Ask)
+        await pilot.press("right", "enter")
+        await wait_for(pilot, lambda: app.jobs.all and app.jobs.all[-1].ended_at_s is not None)
+        for _ in range(3):
+            app.tick()
+            await pilot.pause()
+        steps = app.screen_stack[0].query_one(StepList)
+        assert app.jobs.all[-1].command == f"scenario run {steps.board.name}"
+        assert {row.state for row in steps.board.rows} == {"skipped"}
 
 
 async def test_where_the_steps_hide_the_faults_enter_tells_the_steps_whole_and_applies_nothing():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from control_room.scenarios.progress import StepBoard, StepEvent, StepState
+from control_room.tracking.steps import StepBoard, StepEvent, StepState
 from control_room.ui.commands import VIEWS
 from control_room.ui.views import transactions
 from control_room.ui.widgets.step_list import StepList

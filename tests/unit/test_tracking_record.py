@@ -21,7 +21,7 @@ from control_room.tracking.runs import RunStanding
 from control_room.tracking.snapshot import Snapshot
 from control_room.verify.files import TRACKING
 from services.common.chain import read_chain
-from tests.ui.moments import BROKER_DOWN, EMPTY, HEALTHY, LOST, MOMENTS, NOW_S, STARTING, UNKNOWN
+from tests.ui.moments import ANOTHERS_SCENARIO, BROKER_DOWN, EMPTY, HEALTHY, LOST, MOMENTS, NOW_S, STARTING, UNKNOWN
 
 
 def at(snapshot, second):
@@ -47,7 +47,7 @@ def accepted(snapshot):
 
 
 def test_every_part_of_every_moment_comes_back_as_it_was(tmp_path):
-    states = [*MOMENTS.values(), HEALTHY, EMPTY, BROKER_DOWN, LOST, UNKNOWN, STARTING]
+    states = [*MOMENTS.values(), HEALTHY, EMPTY, BROKER_DOWN, LOST, UNKNOWN, STARTING, ANOTHERS_SCENARIO]
     told = [at(state, second) for second, state in enumerate(states)]
     write(tmp_path / TRACKING, told)
     record = read_record(tmp_path / TRACKING)

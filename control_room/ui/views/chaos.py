@@ -42,6 +42,11 @@ class ChaosView(View):
     def __init__(self) -> None:
         super().__init__()
         self._impossible_for: Any = None
+        self._playing = False
+        self._shown = ""
+        """The run whose steps were shown without being asked for."""
+        self._own = ""
+        """The newest run when a scenario of this app ended: its steps stay, also where it was not begun."""
         """The stack that was asked last what it cannot do."""
 
     def content(self) -> ComposeResult:
@@ -99,7 +104,8 @@ class ChaosView(View):
         offers = self.query_one("#offers", LineList)
         offers.border_title = "ARMED: enter applies" if self.room.armed else f"Faults{self.hint(': {arm} arms first')}"
         self._look_for_impossible(snapshot)
-        self.query_one(StepList).draw(self.hint("{apply} whole · {steps} hides them"))
+        self._look_at_steps(snapshot)
+        self.query_one(StepList).draw(self.hint("{apply} whole · {steps} hides them"), snapshot.taken_at_s)
         merchant = snapshot.merchant
         block = self.query_one("#merchant", Block)
         block.border_subtitle = self.hint("{merchant} changes it")
@@ -120,6 +126,16 @@ class ChaosView(View):
         running.border_title = f"Open faults {len(snapshot.faults.value.running) if snapshot.faults.value else 0}"
         running.border_subtitle = stale(snapshot.faults).replace("[", "(") or self.hint("{heal} heals all")
         running.show(snapshot.faults.value.running if snapshot.faults.value else ())
+
+    def _look_at_steps(self, snapshot: Snapshot) -> None:
+        """A scenario that another process plays, or played; one that goes on is shown without being asked for, once."""
+        standing = snapshot.run.value
+        if standing is None or standing.steps is None or self._playing or standing.summary.run_id == self._own:
+            return
+        self.query_one(StepList).board = standing.steps
+        if standing.steps.going_on and standing.summary.run_id != self._shown:
+            self._shown = standing.summary.run_id
+            self.add_class("-steps")
 
     def do_arm(self) -> None:
         """Arms or disarms."""
@@ -151,12 +167,16 @@ class ChaosView(View):
         from control_room.ui.desk import board_of  # loads what runs scenarios
 
         board = board_of(scenario)
+        self._playing = True
         self.query_one(StepList).board = board
         self.add_class("-steps")
         self.focus_content()
 
         def ended(job: Job) -> None:
             board.end(job.error or job.state)
+            self._playing = False
+            standing = self.snapshot.run.value
+            self._own = standing.summary.run_id if standing is not None else ""
 
         self.room.run_job(title, command, lambda job: self.room.desk.scenario(job, scenario, seed, board.note), ended)
 

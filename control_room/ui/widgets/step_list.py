@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from control_room.tracking.text import harmless
@@ -10,7 +9,7 @@ from control_room.ui.widgets.chrome import clock, duration
 from control_room.ui.widgets.line_list import Cell, Column, LineList
 
 if TYPE_CHECKING:  # the values are drawn; what makes them is loaded when a scenario is run
-    from control_room.scenarios.progress import StepBoard, StepRow
+    from control_room.tracking.steps import StepBoard, StepRow, Steps
 
 _LOOKS = {
     "pending": ("· to come", "dim"),
@@ -29,16 +28,18 @@ class StepList(LineList["StepRow"]):
             Column("#", 3, lambda row: str(row.number + 1), right=True),
             Column("STATE", 9, lambda row: _LOOKS.get(row.state, (str(row.state), ""))),
             Column("AT", 8, lambda row: (clock(row.began_at_s), "dim") if row.began_at_s else ""),
-            Column("TOOK", 7, _took, right=True),
+            Column("TOOK", 7, self._took, right=True),
             Column("STEP", 20, _words, grows=True),
         ]
         super().__init__(columns, lambda row: str(row.number), id=id, empty="no scenario was run yet")
         self.add_class("pane")
-        self.board: StepBoard | None = None
+        self.board: StepBoard | Steps | None = None
+        self._now_s = 0.0
         self._at = -1
 
-    def draw(self, hint: str) -> None:
-        """Shows how the steps stand."""
+    def draw(self, hint: str, now_s: float) -> None:
+        """Shows how the steps stand at `now_s` (Unix)."""
+        self._now_s = now_s
         if self.board is None:
             return
         rows = self.board.rows
@@ -54,6 +55,12 @@ class StepList(LineList["StepRow"]):
             self.index = at
             self._keep_in_sight()
 
+    def _took(self, row: StepRow) -> Cell:
+        if row.began_at_s is None:
+            return ""
+        took_s = max(0.0, (row.ended_at_s or self._now_s) - row.began_at_s)
+        return duration(took_s), "dim" if row.ended_at_s else "info"
+
     def lines(self) -> list[str]:
         """All of it in sentences, nothing cut."""
         return [_line(row) for row in (self.board.rows if self.board is not None else ())]
@@ -63,12 +70,6 @@ def _line(row: StepRow) -> str:
     state = _LOOKS.get(row.state, (str(row.state),))[0]
     at = f" at {clock(row.began_at_s)}" if row.began_at_s else ""
     return f"{row.number + 1}. {state}{at}: {row.words}" + (f": {row.why}" if row.why else "")
-
-
-def _took(row: StepRow) -> Cell:
-    if row.began_at_s is None:
-        return ""
-    return duration((row.ended_at_s or time.time()) - row.began_at_s), "dim" if row.ended_at_s else "info"
 
 
 def _words(row: StepRow) -> Cell:
