@@ -40,7 +40,7 @@ from control_room.tracking.evidence import RunFollower
 from control_room.tracking.http_source import fetch_json
 from control_room.tracking.parts import SourceError
 from control_room.tracking.snapshot import Snapshot
-from control_room.tracking.steps import StepEvent, StepState, steps_log
+from control_room.tracking.steps import StepEvent, StepState, log_step
 from control_room.verify import Arithmetic
 
 _LOOK_S: Final = 0.1
@@ -69,7 +69,7 @@ def run_scenario(
     """Runs `scenario` against a stack that is up, to its verdict. Whatever happens, its faults are healed.
 
     The run is recorded; `snapshots`: as for Recording. `on_step` is told when a step begins and ends, the closing
-    (see `progress`) among them.
+    (see `steps` of tracking) among them.
 
     One with a fault that is not available here, or on another stack than it needs, is not begun: no payment is sent for
     a proof that cannot be had.
@@ -93,17 +93,11 @@ def run_scenario(
         failure_rate(runtime, scenario.load.failure_rate, own),
         RunFollower(runtime.endpoints(), folder.path, where=runtime.endpoints) as follower,
         Recording(runtime, state_dir, folder.path, snapshots) as recording,
-        steps_log(folder.path) as log_step,
     ):
-
-        def stepped(event: StepEvent) -> None:
-            log_step(event)
-            on_step(event)
-
         journals = journal_paths(state_dir, [folder.path])
         replay = BackgroundReplay(runtime, folder)
         chance = Random(chosen)  # noqa: S311 - chance that can be repeated, no secret
-        stage = _Stage(runtime, scenario, journals, follower, replay, chance, narrate, on_look, stepped)
+        stage = _Stage(runtime, scenario, folder.path, journals, follower, replay, chance, narrate, on_look, on_step)
         outcomes, summary = _played(stage)
         verdict = prove(
             runtime.endpoints(),
@@ -114,8 +108,8 @@ def run_scenario(
             follower=follower,
             recording=recording,
         )
-        green = verdict.exit_code == 0
-        stage.tell(len(scenario.steps), StepState.DONE if green else StepState.FAILED, "; ".join(verdict.reasons))
+    green = verdict.exit_code == 0
+    stage.tell(len(scenario.steps), StepState.DONE if green else StepState.FAILED, "; ".join(verdict.reasons))
     return ScenarioResult(scenario, chosen, folder.path, verdict, outcomes, measured(verdict, summary))
 
 
@@ -170,6 +164,7 @@ class _Stage:
 
     runtime: Runtime
     scenario: Scenario
+    run_dir: Path
     journals: list[Path]
     follower: RunFollower
     replay: BackgroundReplay
@@ -209,7 +204,9 @@ class _Stage:
 
     def tell(self, number: int, state: StepState, why: str = "") -> None:
         """Tells whoever looks on how a step stands."""
-        self.on_step(StepEvent(number, state, time.time(), why))
+        event = StepEvent(number, state, time.time(), why)
+        log_step(self.run_dir, event)
+        self.on_step(event)
 
     def until_sent(self) -> None:
         """Until the load has been sent and answered."""

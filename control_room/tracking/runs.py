@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from control_room.stack.runtime import Endpoints
 from control_room.tracking.arithmetic import PLACES, Arithmetic
+from control_room.tracking.documents import document_of
 from control_room.tracking.evidence import RunFollower
 from control_room.tracking.steps import Steps, StepsReader
 from control_room.verify.files import JUNIT, MANIFEST, RUN, VERDICT
@@ -153,8 +152,8 @@ class RunReader:
 
 def summary_of(path: Path) -> RunSummary:
     """What the files of a run say. A file that cannot be read says nothing."""
-    run = _document(path / RUN)
-    verdict = _document(path / VERDICT)
+    run = document_of(path / RUN)
+    verdict = document_of(path / VERDICT)
     source = run.get("source")
     told = source.get("name", "") if isinstance(source, dict) else ""
     what = str(run.get("scenario") or Path(str(told)).name or "?")
@@ -183,15 +182,6 @@ def _arithmetic(told: Any) -> Arithmetic:
         return Arithmetic(0, 0)
     places = {name: int(told.get(name, 0)) for name in PLACES}
     return Arithmetic.balanced(int(told.get("accepted", 0)), int(told.get("delivered", 0)), places)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    """Failure policy: open. A run whose file is half-written or damaged is listed all the same."""
-    try:
-        document = orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _began_s(path: Path) -> float:

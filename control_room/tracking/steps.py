@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
+from control_room.tracking.documents import document_of
 from control_room.verify.files import RUN, STEPS
 
 CLOSING: Final = "send the rest, heal, drain, give the verdict"
@@ -103,15 +104,13 @@ class StepBoard:
         return replace(row, state=event.state, ended_at_s=event.at_s, why=event.why)
 
 
-@contextlib.contextmanager
-def steps_log(run_dir: Path) -> Iterator[Callable[[StepEvent], None]]:
-    """Writes each event that it is given into the run's folder, as a line, at once. Raises OSError."""
-    with (run_dir / STEPS).open("ab", buffering=0) as file:
+def log_step(run_dir: Path, event: StepEvent) -> None:
+    """Writes the event into the run's folder, as a line.
 
-        def note(event: StepEvent) -> None:
-            file.write(orjson.dumps(asdict(event)) + b"\n")
-
-        yield note
+    Failure policy: open. It is no evidence: a disk that is full must not end a run that can still be judged.
+    """
+    with contextlib.suppress(OSError), (run_dir / STEPS).open("ab") as file:
+        file.write(orjson.dumps(asdict(event)) + b"\n")
 
 
 class StepsReader:
@@ -133,7 +132,7 @@ def read_steps(run_dir: Path, until_s: float = float("inf")) -> Steps | None:
 
     Failure policy: open. A line that cannot be read tells nothing.
     """
-    run = _document(run_dir / RUN)
+    run = document_of(run_dir / RUN)
     words = run.get("steps")
     if not isinstance(words, list) or not _size(run_dir / STEPS):
         return None
@@ -145,14 +144,6 @@ def read_steps(run_dir: Path, until_s: float = float("inf")) -> Steps | None:
             if event.at_s <= until_s:
                 board.note(event)
     return Steps(board.name, board.rows)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _size(path: Path) -> int:

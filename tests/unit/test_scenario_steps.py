@@ -1,10 +1,11 @@
 """The steps of a scenario in its run's folder: seen from another terminal, and when the run is looked at again."""
 
 import json
+from functools import partial
 
 import pytest
 
-from control_room.tracking.steps import StepEvent, StepsReader, StepState, read_steps, steps_log
+from control_room.tracking.steps import StepEvent, StepsReader, StepState, log_step, read_steps
 from control_room.verify.files import EVIDENCE, STEPS
 
 RUNNING, DONE, FAILED = StepState.RUNNING, StepState.DONE, StepState.FAILED
@@ -22,12 +23,12 @@ def states(steps):
 
 
 def test_what_the_runner_writes_down_is_read_at_every_moment_of_it(run_dir):
-    with steps_log(run_dir) as note:
-        note(StepEvent(0, RUNNING, 10.0))
-        assert states(read_steps(run_dir)) == ["running", "pending", "pending"]
-        note(StepEvent(0, DONE, 12.0))
-        note(StepEvent(1, RUNNING, 12.0))
-        note(StepEvent(1, FAILED, 15.0, "not within 3 s"))
+    note = partial(log_step, run_dir)
+    note(StepEvent(0, RUNNING, 10.0))
+    assert states(read_steps(run_dir)) == ["running", "pending", "pending"]
+    note(StepEvent(0, DONE, 12.0))
+    note(StepEvent(1, RUNNING, 12.0))
+    note(StepEvent(1, FAILED, 15.0, "not within 3 s"))
     told = read_steps(run_dir)
     assert (told.name, states(told), told.rows[1].why) == ("kill-two", ["done", "failed", "pending"], "not within 3 s")
     assert states(read_steps(run_dir, 12.5)) == ["done", "running", "pending"]
@@ -35,8 +36,8 @@ def test_what_the_runner_writes_down_is_read_at_every_moment_of_it(run_dir):
 
 
 def test_a_line_that_is_cut_or_strange_tells_nothing_and_the_others_count(run_dir):
-    with steps_log(run_dir) as note:
-        note(StepEvent(0, RUNNING, 10.0))
+    note = partial(log_step, run_dir)
+    note(StepEvent(0, RUNNING, 10.0))
     with (run_dir / STEPS).open("ab") as file:
         file.write(b'[]\n{"number": 1, "state": "flying", "at_s": 1, "why": ""}\n{"number": 0, "sta')
     assert states(read_steps(run_dir)) == ["running", "pending", "pending"]
@@ -44,8 +45,8 @@ def test_a_line_that_is_cut_or_strange_tells_nothing_and_the_others_count(run_di
 
 def test_a_run_that_is_no_scenario_or_is_of_before_has_no_steps(run_dir, tmp_path_factory):
     assert read_steps(run_dir) is None
-    with steps_log(run_dir) as note:
-        note(StepEvent(0, RUNNING, 10.0))
+    note = partial(log_step, run_dir)
+    note(StepEvent(0, RUNNING, 10.0))
     (run_dir / "run.json").write_text('{"format": 1}', encoding="utf-8")
     assert read_steps(run_dir) is None
     assert read_steps(tmp_path_factory.mktemp("none")) is None
@@ -54,13 +55,18 @@ def test_a_run_that_is_no_scenario_or_is_of_before_has_no_steps(run_dir, tmp_pat
 def test_a_file_that_has_not_grown_is_not_read_again(run_dir):
     reader = StepsReader()
     assert reader.read(run_dir) is None
-    with steps_log(run_dir) as note:
-        note(StepEvent(0, RUNNING, 10.0))
-        before = reader.read(run_dir)
-        assert reader.read(run_dir) is before
-        note(StepEvent(0, DONE, 11.0))
-        assert states(reader.read(run_dir)) == ["done", "pending", "pending"]
+    note = partial(log_step, run_dir)
+    note(StepEvent(0, RUNNING, 10.0))
+    before = reader.read(run_dir)
+    assert reader.read(run_dir) is before
+    note(StepEvent(0, DONE, 11.0))
+    assert states(reader.read(run_dir)) == ["done", "pending", "pending"]
 
 
 def test_the_steps_are_no_evidence_for_their_last_line_comes_after_the_manifest():
     assert STEPS not in EVIDENCE
+
+
+def test_a_step_that_cannot_be_written_down_does_not_end_the_run(tmp_path):
+    log_step(tmp_path / "gone", StepEvent(0, RUNNING, 10.0))
+    assert not (tmp_path / "gone").exists()
