@@ -21,7 +21,7 @@ from psycopg.rows import args_row
 
 from control_room.tracking import transactions_sql as sql
 from control_room.tracking.held import HeldTransactions
-from control_room.tracking.listing import Listing, Order, Query
+from control_room.tracking.listing import LATEST, Listing, Order, Query, latencies_s
 from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
 from control_room.tracking.transactions import TransactionRow
@@ -72,6 +72,7 @@ class TransactionFeed:
         self._whole_to_s = 0.0
         """When the newest payment of that look was accepted."""
         self._seen = 0
+        self._latencies_s: deque[float] = deque(maxlen=LATEST)
         self._query = Query()
         self._listing = Listing(self._query)
         self._listed_at_s = 0.0
@@ -104,6 +105,7 @@ class TransactionFeed:
         self._seen += 0 if first else len(fresh)
         self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
         self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
+        self._latencies_s.extend(latencies_s(changed))
         self._pass_on(delivered, done, later)  # not before all of it is read: what failed is read again
         self._looked_at_s = now_s
         if whole:
@@ -206,7 +208,8 @@ class TransactionFeed:
         if changed or due or (query, unread) != (self._listing.query, self._listing.unread):
             held = self.held
             rows, oldest = held.arranged(query, now_s), held.oldest_open(now_s)
-            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen, unread)
+            took = tuple(self._latencies_s)
+            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen, unread, took)
             self._listed_at_s = now_s
         elif self._listing.changed:
             self._listing = replace(self._listing, changed=())

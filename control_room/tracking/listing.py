@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # a screen that only draws rows loads no database client
     from control_room.tracking.transactions import TransactionRow
 
 DONE: Final = frozenset({"delivered", "dead"})
+LATEST: Final = 200
+"""Deliveries of which the latency is told."""
 
 
 class Order(StrEnum):
@@ -48,6 +50,14 @@ class Listing:
     """How many payments were seen arriving since the list was opened: a pace, no total."""
     unread: int = 0
     """How many of these are not in the list yet: in a rush, what was delivered is read in its turn."""
+    latencies_s: tuple[float, ...] = ()
+    """From acceptance to delivery, of the latest LATEST deliveries that are held, fitting or not; in no order."""
+
+
+def latencies_s(rows: Iterable[TransactionRow]) -> list[float]:
+    """From acceptance to delivery, of those of `rows` that are delivered, the one delivered last at the end."""
+    delivered = [(row.delivered_at_s, row.accepted_at_s) for row in rows if row.delivered_at_s is not None]
+    return [max(0.0, delivered_at_s - accepted_at_s) for delivered_at_s, accepted_at_s in sorted(delivered)]
 
 
 def arranged(rows: Iterable[TransactionRow], query: Query, now_s: float) -> tuple[TransactionRow, ...]:

@@ -14,7 +14,7 @@ from control_room.tracking import transactions_sql
 from control_room.tracking.counts import CountsReader
 from control_room.tracking.feed import AT_ONCE, NEAR_S, OVERLAP_S, RUSH, WHOLE_EVERY_S, TransactionFeed
 from control_room.tracking.filter import parse_filter
-from control_room.tracking.listing import Order, Query
+from control_room.tracking.listing import LATEST, Order, Query
 from control_room.tracking.parts import SourceError
 from control_room.tracking.pipeline import read_outbox
 from control_room.tracking.timeline import timeline
@@ -330,6 +330,22 @@ def test_the_living_list_sees_what_arrives_what_changes_and_what_commits_late(co
     assert feed.read().changed == ()
     feed.ask(Query(parse_filter("state:open"), Order.OLDEST_OPEN))
     assert [row.transaction_id for row in feed.read().rows] == [late, new]
+    feed.close()
+
+
+def test_the_latency_is_of_the_latest_deliveries_whatever_the_list_shows(conninfo, db):
+    stuck = pay(db, age_s=900, state="retrying", attempts=4)
+    for _ in range(LATEST + 1):
+        pay(db, age_s=2, state="delivered")
+    feed = TransactionFeed(conninfo)
+    feed.ask(Query(parse_filter("state:dead")))
+    first = feed.read()
+    assert (len(first.rows), len(first.latencies_s)) == (0, LATEST)
+    assert all(1.9 < latency_s < 60 for latency_s in first.latencies_s)
+    db.execute("UPDATE deliveries SET state = 'delivered', delivered_at = now() WHERE transaction_id = %s", [stuck])
+    then = feed.read()
+    assert len(then.latencies_s) == LATEST
+    assert max(then.latencies_s) > 899
     feed.close()
 
 

@@ -162,7 +162,14 @@ HEALTHY = Snapshot(
     merchant=Part(MerchantView(BEHAVIOUR, {"200": 12360, "500": 40})),
     counts=Part(Arithmetic(12408, 12360, outbox=31, retrying=17)),
     transactions=Part(
-        Listing(Query(), (*OPEN_ROWS, *(transaction(number) for number in range(50, 90))), 43, 3, OPEN_ROWS[1])
+        Listing(
+            Query(),
+            (*OPEN_ROWS, *(transaction(number) for number in range(50, 90))),
+            43,
+            3,
+            OPEN_ROWS[1],
+            latencies_s=(0.1,) * 38 + (0.35, 4.2),
+        )
     ),
     run=Part(RunStanding(run(), Arithmetic(12408, 12360, outbox=31, in_flight=17), 0.0, 3), age_s=0.4),
     runs=Part((run(),)),

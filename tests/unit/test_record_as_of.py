@@ -41,6 +41,14 @@ def test_a_filter_for_the_outbox_or_for_kafka_finds_what_lies_in_one_of_them(run
     assert states(lives, 2.1, "state:retrying") == ["retrying"]
 
 
+def test_the_latency_is_of_what_was_delivered_by_the_moment_whatever_the_filter(run):
+    lives = read_lives(run)
+    assert listing_at(lives, NOW_S + 0.6, Query()).latencies_s == ()
+    told = listing_at(lives, NOW_S + 99, Query(parse_filter("state:retrying")))
+    assert told.rows == ()
+    assert told.latencies_s == pytest.approx((2.0,) * PAYMENTS, abs=0.02)
+
+
 def test_the_sum_says_what_the_files_do_not_tell(run):
     total = arithmetic_at(listing_at(read_lives(run), NOW_S + 2.1, Query()))
     assert (total.accepted, total.delivered, total.retrying, total.unaccounted) == (3, 1, 1, 1)

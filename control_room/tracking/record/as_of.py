@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from control_room.tracking.arithmetic import Arithmetic
-from control_room.tracking.listing import DONE, Listing, Query, arranged
+from control_room.tracking.listing import DONE, LATEST, Listing, Query, arranged, latencies_s
 from control_room.tracking.record.lives import Life, Lives
 from control_room.tracking.states import ACCEPTED
 from control_room.tracking.timeline import (
@@ -108,7 +108,9 @@ def listing_at(lives: Lives, moment_s: float, query: Query, details_of: DetailsO
             rows.append(row)
     still_open = [row for row in rows if row.state not in DONE]
     oldest = min(still_open, key=lambda row: row.accepted_at_s, default=None)
-    return Listing(query, arranged(rows, query, moment_s), len(rows), len(still_open), oldest, seen=len(known))
+    took = tuple(latencies_s(rows)[-LATEST:])
+    listed = arranged(rows, query, moment_s)
+    return Listing(query, listed, len(rows), len(still_open), oldest, seen=len(known), latencies_s=took)
 
 
 def arithmetic_at(listing: Listing) -> Arithmetic:

@@ -14,10 +14,7 @@ from control_room.ui.widgets.spark import spark
 
 if TYPE_CHECKING:  # the values are drawn; what reads them is not loaded for it
     from control_room.tracking.kafka_view import PartitionStatus
-    from control_room.tracking.listing import Listing
 _SPARK: Final = 30
-_LATEST: Final = 200
-"""Transactions of which the latency is told."""
 
 
 class Block(Line):
@@ -31,11 +28,6 @@ class Block(Line):
 
 class Side(Vertical):
     """The column."""
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
-        super().__init__(id=id)
-        self._reckoned_of: Listing | None = None
-        self._reckoned: Pieces = _NONE_DELIVERED
 
     def compose(self) -> ComposeResult:
         """Its blocks."""
@@ -57,20 +49,12 @@ class Side(Vertical):
             ("faults", _faults(snapshot)),
             ("kafka", _kafka(snapshot)),
             ("flow", _flow(snapshot)),
-            ("latency", self._latency_now(snapshot)),
+            ("latency", _latency(snapshot)),
         ):
             self.query_one(f"#side-{name}", Block).say(*pieces)
 
-    def _latency_now(self, snapshot: Snapshot) -> Pieces:
-        """Reckoned anew only where the list is another: that takes as long as drawing the rest."""
-        listing = snapshot.transactions.value
-        if listing is not self._reckoned_of:
-            self._reckoned_of, self._reckoned = listing, _latency(snapshot)
-        return self._reckoned
-
 
 Pieces = list[tuple[str, str]]
-_NONE_DELIVERED: Final[Pieces] = [("nothing that is listed is delivered", "$text-muted")]
 
 
 def _members(snapshot: Snapshot) -> Pieces:
@@ -143,19 +127,18 @@ def _flow(snapshot: Snapshot) -> Pieces:
 
 
 def _latency(snapshot: Snapshot) -> Pieces:
-    """Of the first deliveries that the list of transactions shows: with its filter, in its order."""
+    """Of the latest deliveries, whatever the list of transactions shows."""
     listing = snapshot.transactions.value
-    rows = listing.rows[:_LATEST] if listing is not None else ()
-    took_s = sorted(row.delivered_at_s - row.accepted_at_s for row in rows if row.delivered_at_s is not None)
+    took_s = sorted(listing.latencies_s) if listing is not None else []
     if not took_s:
-        return _NONE_DELIVERED
+        return [("nothing was delivered yet", "$text-muted")]
     half, most = (took_s[min(len(took_s) - 1, int(share * len(took_s)))] for share in (0.5, 0.95))
     words = f"p50 {_seconds(half)}   p95 {_seconds(most)}   max {_seconds(took_s[-1])}"
-    return [(words, ""), (f"   of {len(took_s)}", "$text-muted")]
+    return [(words, ""), (f"   latest {len(took_s)}", "$text-muted")]
 
 
 def _seconds(took_s: float) -> str:
-    return f"{max(0.0, took_s) * 1000:.0f} ms" if took_s < 1 else duration(took_s)
+    return f"{took_s * 1000:.0f} ms" if took_s < 1 else duration(took_s)
 
 
 def _ended(pieces: Pieces, empty: str) -> Pieces:
