@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import threading
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -78,8 +79,8 @@ class _Files:
     probes: tuple[dict[str, Any], ...]
     begins_at_s: float
     ends_at_s: float
-    bad_rows: int
-    """Of the source, in the whole run: when they were met is not told."""
+    bad_lines: tuple[int, ...]
+    """Lines of the source that held bad rows, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,7 @@ def _progress(files: _Files, moment_s: float) -> Progress:
         in_flight=0 if ended else sent.payments - answered,
         requests=sent.requests,
         unanswered=sent.unanswered,
-        bad_rows=files.bad_rows,
+        bad_rows=len(files.bad_lines) if ended else bisect_left(files.bad_lines, sent.line),
         skipped=0,
         elapsed_s=elapsed_s,
         rate_per_s=whole_per_s if ended else sent.recent_per_s,
@@ -312,17 +313,18 @@ def _read_files(run_dir: Path) -> _Files:
         tuple(each for each in sound_records(run_dir / PROBES, notes) if each["k"] == "probe"),
         min(times, default=0.0),
         max(times, default=0.0),
-        _bad_rows(run_dir / REJECTED),
+        _bad_lines(run_dir / REJECTED),
     )
 
 
-def _bad_rows(path: Path) -> int:
+def _bad_lines(path: Path) -> tuple[int, ...]:
     """Failure policy: open. A file that is not there, or cannot be read, tells of none."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return max(0, sum(1 for _ in csv.reader(file)) - 1)
-    except (OSError, ValueError, csv.Error):
-        return 0
+        # surrogateescape: a row that was not UTF-8 is kept byte for byte.
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return tuple(sorted(int(row["line"]) for row in csv.DictReader(file)))
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
+        return ()
 
 
 def _settings(document: dict[str, Any]) -> ReplayOptions | None:

@@ -48,6 +48,7 @@ def test_each_moment_counts_what_had_left_and_what_was_answered_by_then(log):
     last = log.at(NOW_S + 9)
     assert (last.duplicates, last.refused, last.unanswered) == (1, {409: 1}, {"timeout": 1, "reset": 1})
     assert (last.requests, log.payments) == (5, 4)
+    assert [log.at(NOW_S + at_s).line for at_s in (-1, 0.05, 2.9, 9)] == [0, 2, 4, 5]
     assert log.at(NOW_S + 2.3).unanswered == {"timeout": 1}
 
 
@@ -79,7 +80,7 @@ def test_of_a_share_the_nearest_rank_is_told():
 
 def test_an_opened_run_tells_of_its_sending_as_a_replay_does_of_itself(tmp_path):
     run_dir = made(tmp_path)
-    (run_dir / "rejected.csv").write_text('line,reason,row\n7,"no amount","a\nb"\n', encoding="utf-8")
+    (run_dir / "rejected.csv").write_bytes(b'line,reasons,row\n7,no amount,"a\nb"\n20,not UTF-8,\xe9\n')
     opened = OpenedRun(run_dir)
     opened.start()
     wait_until(lambda: opened.progress is not None, 30)
@@ -88,9 +89,13 @@ def test_an_opened_run_tells_of_its_sending_as_a_replay_does_of_itself(tmp_path)
     half = opened.progress
     assert (half.accepted, half.in_flight, half.expected, half.ended) == (10, 1, PAYMENTS, False)
     assert (half.bad_rows, half.gave_up, half.rate_per_s) == (1, 0, pytest.approx(1.0))
+    opened.go(NOW_S + 2.005)
+    wait_until(lambda: opened.progress.payments == 3, 30)
+    assert opened.progress.bad_rows == 0
     opened.go(NOW_S + SECONDS)
     wait_until(lambda: opened.progress.ended, 30)
     whole = opened.progress
+    assert whole.bad_rows == 2
     assert (whole.accepted, whole.in_flight, whole.gave_up) == (PAYMENTS, 0, 0)
     assert (whole.elapsed_s, whole.rate_per_s) == (pytest.approx(PAYMENTS), pytest.approx(1.0))
     assert whole.p99_s == pytest.approx(0.01, abs=1e-4)
