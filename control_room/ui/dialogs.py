@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Input, Label, Static
 
@@ -81,15 +84,29 @@ class Prompt(ModalScreen[str | None]):
     AUTO_FOCUS = "#text"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
 
+    class Checked(Message):
+        """A text was looked at."""
+
+        def __init__(self, text: str, problem: str = "") -> None:
+            super().__init__()
+            self.text = text
+            self.problem = problem
+
     def __init__(
         self,
         title: str,
         value: str = "",
         hint: str = "",
         check: Callable[[str], object] = lambda _: None,
+        *,
+        slow: bool = False,
     ) -> None:
-        """`check` raises ValueError with a sentence for a text that will not do; it is shown, and the box stays."""
+        """`check` raises ValueError with a sentence for a text that will not do; it is shown, and the box stays.
+
+        `slow`: it looks at a disk, which may hang, and is called in a thread that nobody waits for.
+        """
         super().__init__()
+        self._slow = slow
         self._title = title
         self._value = value
         self._hint = hint
@@ -105,12 +122,35 @@ class Prompt(ModalScreen[str | None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Takes the text where it will do."""
+        if not self._slow:
+            self._answer(self._checked(event.value))
+            return
+        self.query_one("#error", Static).update("looking …")
+        threading.Thread(target=self._look, args=(event.value,), name="prompt", daemon=True).start()
+
+    def _look(self, text: str) -> None:
+        """In a thread."""
+        checked = self._checked(text)
+        with suppress(RuntimeError):  # the app was left meanwhile, its loop is closed
+            self.post_message(checked)
+
+    def _checked(self, text: str) -> Checked:
         try:
-            self._check(event.value)
+            self._check(text)
         except ValueError as error:
-            self.query_one("#error", Static).update(harmless(error, 300))
-        else:
-            self.dismiss(event.value)
+            return self.Checked(text, harmless(error, 300))
+        return self.Checked(text)
+
+    def on_prompt_checked(self, event: Checked) -> None:
+        """What a slow look has found."""
+        event.stop()
+        self._answer(event)
+
+    def _answer(self, checked: Checked) -> None:
+        if checked.problem:
+            self.query_one("#error", Static).update(checked.problem)
+        elif self.is_current:
+            self.dismiss(checked.text)
 
     def action_cancel(self) -> None:
         """Escape."""

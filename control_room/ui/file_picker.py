@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 import orjson
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import DirectoryTree, Static
+from textual.widgets import Static
 
 import dataset
-from control_room.tracking.text import harmless
+from control_room.ui.csv_tree import SUFFIX, CsvTree
 from control_room.ui.dialogs import Prompt
 from control_room.ui.widgets.chrome import short_path
 from control_room.ui.widgets.line_list import Column, LineList
 from control_room.verify.files import RUN
 
 RECENT: Final = 8
-_SUFFIX: Final = ".csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +30,6 @@ class Known:
 
     path: Path
     words: str
-
-
-class CsvTree(DirectoryTree):
-    """Folders and CSV files; nothing that is hidden."""
-
-    ICON_NODE_EXPANDED = "▾ "
-    ICON_NODE = "▸ "
-    ICON_FILE = "  "
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "cursor_down", show=False, id="list_down"),
-        Binding("up,k", "cursor_up", show=False, id="list_up"),
-        Binding("backspace", "parent_folder", show=False),
-    ]
-
-    def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
-        """Called in a thread of the tree's own."""
-        for path in paths:
-            is_csv = path.suffix.lower() == _SUFFIX
-            if not path.name.startswith(".") and (is_csv or self._safe_is_dir(path)):
-                yield path
-
-    def process_label(self, label: str | Text) -> Text:
-        """A file's name is somebody else's: what it could do to the screen is taken out."""
-        return Text(harmless(str(label), 200) or "?")
-
-    def action_parent_folder(self) -> None:
-        """The folder that the tree's own lies in."""
-        self.path = Path(self.path).absolute().parent
 
 
 class FilePicker(ModalScreen[Path | None]):
@@ -79,12 +49,12 @@ class FilePicker(ModalScreen[Path | None]):
         Binding("slash", "type", show=False),
     ]
 
-    def __init__(self, now: Path, known: Sequence[Known], root: Path) -> None:
+    def __init__(self, now: Path, root: Path) -> None:
         """`now`: the file chosen before; `root`: where the tree begins."""
         super().__init__()
         self._now = now
-        self._known = known
         self._root = root
+        self._known: Sequence[Known] | None = None
 
     def compose(self) -> ComposeResult:
         """Both lists."""
@@ -98,7 +68,6 @@ class FilePicker(ModalScreen[Path | None]):
                 id="known",
                 header=False,
             )
-            known.border_title = "Sent lately, and what comes with it"
             yield known
             tree = CsvTree(self._root, id="tree")
             tree.border_title = "CSV files"
@@ -110,17 +79,30 @@ class FilePicker(ModalScreen[Path | None]):
             )
 
     def on_mount(self) -> None:
-        """The one that was chosen before is under the cursor."""
-        known = self.query_one("#known", LineList)
-        known.show(self._known)
-        known.go_to(str(self._now))
-        known.focus()
+        """It begins with the files that are known."""
+        self.query_one("#known", LineList).focus()
+        self._show_known()
+
+    def know(self, files: Sequence[Known]) -> None:
+        """These need not be looked for; the one that was chosen before is under the cursor."""
+        self._known = files
+        self._show_known()
+
+    def _show_known(self) -> None:
+        # They may come before the box is there, and after it was left.
+        for known in self.query("#known").results(LineList):
+            known.border_title = "Sent lately, and what comes with it"
+            if self._known is None:
+                known.border_title += ": looking …"
+                return
+            known.show(self._known)
+            known.go_to(str(self._now))
 
     def on_line_list_opened(self) -> None:
         """A click on the line under the cursor."""
         self.action_choose()
 
-    def on_directory_tree_file_selected(self, event: DirectoryTree.FileSelected) -> None:
+    def on_csv_tree_chosen(self, event: CsvTree.Chosen) -> None:
         """Enter, or a click, on a file of the tree."""
         self.dismiss(event.path)
 
@@ -136,7 +118,7 @@ class FilePicker(ModalScreen[Path | None]):
             if text:
                 self.dismiss(Path(text).expanduser())
 
-        self.app.push_screen(Prompt("The CSV file", short_path(self._now), "a path", check_file), given)
+        self.app.push_screen(Prompt("The CSV file", short_path(self._now), "a path", check_file, slow=True), given)
 
     def action_cancel(self) -> None:
         """Escape."""
@@ -145,7 +127,11 @@ class FilePicker(ModalScreen[Path | None]):
 
 def check_file(text: str) -> None:
     """Raises ValueError where there is no such file."""
-    if not Path(text).expanduser().is_file():
+    try:
+        there = Path(text).expanduser().is_file()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{text[:200]} cannot be looked at: {error}") from error
+    if not there:
         raise ValueError(f"there is no file {text[:200]}")
 
 
@@ -159,7 +145,7 @@ def known_files(run_dirs: Iterable[Path]) -> list[Known]:
         path = _source(run_dir)
         if path is not None and path.is_file() and path not in found and len(found) < RECENT:
             found[path] = f"sent by {run_dir.name[:15]}"
-    for path in sorted(dataset.PAYMENTS.parent.glob(f"*{_SUFFIX}")):
+    for path in sorted(dataset.PAYMENTS.parent.glob(f"*{SUFFIX}")):
         found.setdefault(path, "the dataset")
     return [Known(path, words) for path, words in found.items()]
 

@@ -1,6 +1,8 @@
 """The view Replay: where the file comes from, and the pace of a replay that goes on."""
 
 import json
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import dataset
 from control_room.replay.errors import OptionsError
 from control_room.replay.progress import Progress
 from control_room.tracking.parts import Part
+from control_room.ui import csv_tree
+from control_room.ui.csv_tree import CsvTree
 from control_room.ui.dialogs import Prompt
-from control_room.ui.file_picker import CsvTree, FilePicker
+from control_room.ui.file_picker import FilePicker
 from control_room.ui.views.replay import ReplayView
 from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import FakeDesk, driving, screen_text, wait_for
@@ -43,7 +47,7 @@ def sent(folder):
 
 async def picker(pilot, app):
     await pilot.press("5", "o")
-    await wait_for(pilot, lambda: isinstance(app.screen, FilePicker))
+    await wait_for(pilot, lambda: isinstance(app.screen, FilePicker) and app.screen.query_one("#known").rows)
 
 
 def chosen(app):
@@ -86,6 +90,54 @@ async def test_the_tree_goes_to_the_folder_above(folder, monkeypatch):
         await wait_for(pilot, lambda: len(app.screen.query_one(CsvTree).root.children) == 2)
 
 
+async def test_a_folder_says_why_it_cannot_be_read_or_that_nothing_fits_in_it(folder):
+    async with driving() as (pilot, app, _, _):
+        await picker(pilot, app)
+        tree = app.screen.query_one(CsvTree)
+        await wait_for(pilot, lambda: len(tree.root.children) == 2)
+        (folder / "inner" / "night.CSV").unlink()
+        await pilot.press("tab", "j", "enter")
+        await wait_for(pilot, lambda: "no folder and no CSV file in it" in screen_text(app))
+        (folder / "inner").rmdir()
+        await pilot.press("enter", "enter")  # closed, and opened: it is read again
+        await wait_for(pilot, lambda: "cannot be read: No such file or directory" in screen_text(app))
+        await pilot.press("j", "enter")
+        assert isinstance(app.screen, FilePicker), "a remark is no file"
+
+
+@pytest.mark.parametrize("what", ["the tree", "a file sent lately and a path that is typed"])
+async def test_a_disk_that_hangs_keeps_neither_the_screen_nor_who_leaves_waiting(folder, monkeypatch, what):
+    hanging, never = threading.Event(), threading.Event()
+
+    def hang(*_):
+        hanging.set()
+        never.wait(60)
+
+    try:
+        async with driving(sent(folder)) as (pilot, app, _, _):
+            if what == "the tree":
+                monkeypatch.setattr(csv_tree, "read_folder", hang)
+                await picker(pilot, app)
+                await wait_for(pilot, lambda: "reading it …" in screen_text(app))
+            else:
+                monkeypatch.setattr(Path, "is_file", hang)
+                await pilot.press("5", "o")
+                await wait_for(pilot, lambda: "what comes with it: looking …" in screen_text(app))
+                await wait_for(pilot, hanging.is_set)
+                hanging.clear()
+                await pilot.press("slash")
+                await wait_for(pilot, lambda: isinstance(app.screen, Prompt))
+                await pilot.press("enter")
+                await wait_for(pilot, lambda: app.screen.query_one("#error").content == "looking …")
+            await wait_for(pilot, hanging.is_set)
+            began = time.monotonic()
+            await pilot.press("ctrl+q")
+            await wait_for(pilot, lambda: not app.is_running)
+            assert time.monotonic() - began < 1
+    finally:
+        never.set()
+
+
 async def test_a_path_can_be_typed_and_one_that_is_not_there_is_told(folder):
     async with driving() as (pilot, app, _, _):
         await picker(pilot, app)
@@ -94,6 +146,9 @@ async def test_a_path_can_be_typed_and_one_that_is_not_there_is_told(folder):
         app.screen.query_one(Input).value = "nowhere.csv"
         await pilot.press("enter")
         await wait_for(pilot, lambda: "there is no file nowhere.csv" in screen_text(app))
+        app.screen.query_one(Input).value = "~nobody-of-that-name/x.csv"
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "cannot be looked at" in screen_text(app))
         app.screen.query_one(Input).value = "inner/night.CSV"
         await pilot.press("enter")
         await wait_for(pilot, lambda: chosen(app) == Path("inner/night.CSV"))

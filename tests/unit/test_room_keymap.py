@@ -3,8 +3,9 @@
 import pytest
 
 from control_room.ui.commands import TABLE, command_for
+from control_room.ui.csv_tree import CsvTree
 from control_room.ui.dialogs import Choose, ChooseSome, Page
-from control_room.ui.file_picker import CsvTree, FilePicker
+from control_room.ui.file_picker import FilePicker
 from control_room.ui.keymap import key_name, read_keymap
 from control_room.ui.widget_commands import FIXED, widget_keys
 from control_room.ui.widgets.line_list import LineList

@@ -16,7 +16,7 @@ from control_room.replay.options import ReplayOptions, new_seed
 from control_room.tracking.snapshot import Snapshot
 from control_room.tracking.text import harmless
 from control_room.ui.dialogs import Page, Prompt
-from control_room.ui.file_picker import FilePicker, Known, known_files
+from control_room.ui.file_picker import FilePicker, known_files
 from control_room.ui.jobs import Job
 from control_room.ui.views.base import View
 from control_room.ui.widgets.chrome import duration, short_path
@@ -161,10 +161,9 @@ class ReplayView(View):
             if path is not None:
                 self.options = replace(self.options, source=path)
 
-        def known(files: list[Known]) -> None:
-            self.room.push_screen(FilePicker(self.options.source, files, Path.cwd()), given)
-
-        self.room.read(lambda: known_files(runs), known)
+        picker = FilePicker(self.options.source, Path.cwd())
+        self.room.push_screen(picker, given)
+        self.room.read(lambda: known_files(runs), picker.know)
 
     def do_replay_rate(self) -> None:
         """Asks for the rate; a replay that is going on changes over to it."""
