@@ -92,8 +92,9 @@ def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[Lo
                 quiet = False
                 yield parse(member, raw)
         calm = calm + 1 if quiet else 0
-        if quiet:
-            time.sleep(_POLL_S if calm < _CALM_LOOKS else _POLL_CALM_S)
+        # After a look that found something too: to look at a log that grows all the time for each of its lines costs
+        # more than the lines do.
+        time.sleep(_POLL_S if calm < _CALM_LOOKS else _POLL_CALM_S)
 
 
 class _Tail:

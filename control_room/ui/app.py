@@ -42,6 +42,8 @@ AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
 DRAWING_OF_CORE: Final = 0.02
 """What drawing of itself may take of a core; keys are answered whatever it takes."""
+LONGEST_REST_S: Final = 2.0
+"""What it may take is kept to until a screen would be older than this."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
 WIDE: Final = 150
@@ -269,7 +271,7 @@ class ControlRoom(Deeds, App[int]):
     def _rested_s(self) -> float:
         """From when on it may be drawn again: under load less often, for the pipeline needs the processor."""
         used_s = time.thread_time() - self._used_s  # with what Textual rendered since
-        return self._drawn_at_s + min(AGES_S, used_s / DRAWING_OF_CORE)
+        return self._drawn_at_s + min(LONGEST_REST_S, used_s / DRAWING_OF_CORE)
 
     def remember(self) -> None:
         """Has written down how the app is now, where that has changed."""

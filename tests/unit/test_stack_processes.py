@@ -119,6 +119,7 @@ def test_memory_is_asked_for_again_and_again_but_not_of_the_kernel(family, monke
     monkeypatch.setattr(processes, "SAME_BYTES", 1 << 40)
     assert processes.usage(process, memories=memories).memory_bytes == once, "as much is resident as was"
     monkeypatch.setattr(processes, "SAME_BYTES", 0)
+    monkeypatch.setattr(processes, "SAME_PART", 1 << 40)
     monkeypatch.setattr(processes, "memory", lambda process: 7)
     assert processes.usage(process, memories=memories).memory_bytes % 7 == 0
 

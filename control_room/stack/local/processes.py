@@ -23,7 +23,8 @@ MEMORY_EVERY_S: Final = 6.0
 MEMORY_SAME_S: Final = 30.0
 """How old it may be where as much of the process is resident as was then."""
 SAME_BYTES: Final = 1 << 20
-"""What counts as much."""
+SAME_PART: Final = 20
+"""What counts as much: so many bytes more or less, or that part of it, whichever is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,8 @@ class _Remembered:
         age_s = now_s - self.at_s
         if age_s < MEMORY_EVERY_S:
             return True
-        return age_s < MEMORY_SAME_S and abs(process.memory_info().rss - self.resident) < SAME_BYTES
+        other_bytes = abs(process.memory_info().rss - self.resident)
+        return age_s < MEMORY_SAME_S and other_bytes < max(SAME_BYTES, self.resident // SAME_PART)
 
 
 class Memories:
