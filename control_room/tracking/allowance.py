@@ -41,9 +41,13 @@ class Allowance:
         return max(used_s / SHARE_OF_CORE, min(LONGEST_REST_S, took_s / SHARE_OF_TIME))
 
     def stretch(self) -> float:
-        """How many times as far apart looks have to be: 1 while all together take no more than they may."""
+        """How many times as far apart looks have to be: 1 while all together take no more than they may.
+
+        Squared: looks twice as far apart take half as much, and a stretch by the bare ratio would fade with it to the
+        root of what is to be saved.
+        """
         with self._lock:
-            return max(1.0, self._faded_s() / _REMEMBERED_S / ALL_OF_CORE)
+            return max(1.0, self._faded_s() / _REMEMBERED_S / ALL_OF_CORE) ** 2
 
     def _faded_s(self) -> float:
         """What was spent lately: the longer ago, the less it counts."""

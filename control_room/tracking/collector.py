@@ -24,7 +24,7 @@ STALE_AFTER_S: Final = 3.0
 CALM_S: Final = 5.0
 """A source that has said the same for so long is asked half as often, after twice that a quarter, after four times that
 an eighth, until it says something else."""
-MOST_S: Final = 2.0
+MOST_S: Final = 3.0
 """The longest between two looks that are usually nearer than this, where the machine is busy."""
 CALM_MOST_S: Final = 4.0
 """The same, where all has been calm for long."""

@@ -141,10 +141,8 @@ class TransactionFeed:
         """Oldest first."""
         if self._since_s is None:
             found = [each for (each,) in connection.execute(sql.OPEN_IDS.encode(), {"limit": FIRST})]
-            newest = connection.execute(sql.IDS_SINCE.encode(), {"since_s": 0, "limit": FIRST})
-            return list(dict.fromkeys([*found, *(each for (each,) in newest)]))[::-1]
-        given = {"since_s": from_s, "limit": CATCH_UP}
-        return [each for (each,) in connection.execute(sql.IDS_SINCE.encode(), given)][::-1]
+            return list(dict.fromkeys([*found, *_since(connection, 0.0, FIRST)]))[::-1]
+        return _since(connection, from_s, CATCH_UP)[::-1]
 
     def _knows(self, transaction_id: str) -> bool:
         """Whether it waits, or is held."""
@@ -214,6 +212,12 @@ class TransactionFeed:
         elif self._listing.changed:
             self._listing = replace(self._listing, changed=())
         return self._listing
+
+
+def _since(connection: psycopg.Connection[Any], since_s: float, limit: int) -> list[str]:
+    """Newest first."""
+    (text,) = connection.execute(sql.IDS_SINCE.encode(), {"since_s": since_s, "limit": limit}).fetchone() or ("",)
+    return text.split(",") if text else []
 
 
 def _array(ids: Iterable[str]) -> str:

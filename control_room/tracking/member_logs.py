@@ -35,16 +35,52 @@ class LogLine:
         return "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in line)
 
 
-def parse(member: str, raw: str) -> LogLine:
-    """`raw` taken apart where it is one of our JSON lines, as it is otherwise."""
+class RawLine(LogLine):
+    """A line as it was read, taken apart when it is first asked what it says: of most lines of a rush nobody asks."""
+
+    __slots__ = ("_told",)
+    _told: tuple[str, str, str] | None
+
+    def __init__(self, member: str, raw: str) -> None:
+        """`raw` may be anything; one of our JSON lines tells its time, its level and its words."""
+        set_field = object.__setattr__  # the line is frozen
+        set_field(self, "member", member)
+        set_field(self, "raw", raw)
+        set_field(self, "_told", None)
+
+    @property
+    def ts(self) -> str:
+        """See LogLine."""
+        return self._apart()[0]
+
+    @property
+    def level(self) -> str:
+        """See LogLine."""
+        return self._apart()[1]
+
+    @property
+    def text(self) -> str:
+        """See LogLine."""
+        return self._apart()[2]
+
+    def _apart(self) -> tuple[str, str, str]:
+        told = self._told
+        if told is None:
+            told = _taken_apart(self.raw)
+            object.__setattr__(self, "_told", told)
+        return told
+
+
+def _taken_apart(raw: str) -> tuple[str, str, str]:
+    """Time, level and words of one of our JSON lines; of any other line the whole as its words."""
     if raw.startswith("{"):
         try:
             record = orjson.loads(raw)
             text = record["message"] + (f" | {record['error']}" if "error" in record else "")
-            return LogLine(member, record["ts"], record["level"], text, raw)
+            return record["ts"], record["level"], text
         except (orjson.JSONDecodeError, KeyError, TypeError):
             pass  # a server's own line that happens to begin with a brace
-    return LogLine(member, "", "", raw, raw)
+    return "", "", raw
 
 
 def newest(member: str, paths: list[Path], lines: int) -> list[LogLine]:
@@ -56,7 +92,7 @@ def newest(member: str, paths: list[Path], lines: int) -> list[LogLine]:
                 kept.extend(line.rstrip("\n") for line in file)
         except FileNotFoundError:
             continue  # rotated away between listing and opening
-    return [parse(member, raw) for raw in kept]
+    return [RawLine(member, raw) for raw in kept]
 
 
 def merged(logs: list[list[LogLine]]) -> list[LogLine]:
@@ -90,7 +126,7 @@ def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[Lo
         for member, tail in tails.items():
             for raw in tail.new_lines():
                 quiet = False
-                yield parse(member, raw)
+                yield RawLine(member, raw)
         calm = calm + 1 if quiet else 0
         # After a look that found something too: to look at a log that grows all the time for each of its lines costs
         # more than the lines do.

@@ -103,6 +103,7 @@ class PostgresDouble:
     def __init__(self, payments: Payments) -> None:
         self._payments = payments
         self._found: list[TransactionRow] = []
+        self._since = ""
 
     def __enter__(self) -> PostgresDouble:
         """As a cursor."""
@@ -119,14 +120,20 @@ class PostgresDouble:
     def execute(self, statement: bytes, given: dict[str, Any]) -> Any:
         """Answers it."""
         if statement == sql.IDS_SINCE.encode():
-            return [(id_of(number),) for number in self._payments.numbers_since(given["since_s"], given["limit"])]
+            self._since = ",".join(map(id_of, self._payments.numbers_since(given["since_s"], given["limit"])))
+            return self
         if statement == sql.BY_IDS.encode():
-            numbers = (int(each.replace("-", "")[16:], 16) - _BIAS for each in given["ids"])
+            ids = [each for each in given["ids"].strip("{}").split(",") if each]
+            numbers = (int(each.replace("-", "")[16:], 16) - _BIAS for each in ids)
             self._found = [self._payments.row(number) for number in numbers]
             return self
         if statement in (sql.OPEN_IDS.encode(), sql.REDELIVERED_IDS.encode()):
             return []
         raise ValueError(f"the double does not know this statement: {statement[:80]!r}")
+
+    def fetchone(self) -> tuple[str]:
+        """The ids since a moment."""
+        return (self._since,)
 
     def fetchall(self) -> list[TransactionRow]:
         """What was found."""

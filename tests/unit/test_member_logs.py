@@ -1,17 +1,26 @@
 import threading
 
-from control_room.tracking.member_logs import follow, merged, newest, parse
+from control_room.tracking.member_logs import RawLine, follow, merged, newest
 
 JSON_LINE = '{"ts":"2026-01-01T00:00:0%d.000Z","level":"info","member":"m","logger":"x","message":"words %d"}'
 
 
 def test_json_lines_are_taken_apart_and_others_are_kept_whole():
-    assert parse("api", JSON_LINE % (1, 1)).text == "words 1"
-    assert parse("kafka-1", "{broken").plain(with_member=True) == "kafka-1 {broken"
+    assert RawLine("api", JSON_LINE % (1, 1)).text == "words 1"
+    assert RawLine("kafka-1", "{broken").plain(with_member=True) == "kafka-1 {broken"
+
+
+def test_a_line_says_when_it_was_written_and_how_grave_it_is_where_it_tells_so():
+    line = RawLine("api", JSON_LINE % (1, 1))
+    assert (line.ts, line.level) == ("2026-01-01T00:00:01.000Z", "info")
+    server = RawLine("kafka-1", "WARN a controller left")
+    assert (server.ts, server.level, server.text) == ("", "", "WARN a controller left")
+    assert line == RawLine("api", line.raw)
+    assert line != RawLine("nginx", line.raw)
 
 
 def test_control_characters_never_reach_the_terminal():
-    assert "\x1b" not in parse("nginx", "evil \x1b[2J line").plain(with_member=False)
+    assert "\x1b" not in RawLine("nginx", "evil \x1b[2J line").plain(with_member=False)
 
 
 def test_newest_lines_come_across_rotated_files(tmp_path):
@@ -22,8 +31,8 @@ def test_newest_lines_come_across_rotated_files(tmp_path):
 
 
 def test_members_are_interleaved_by_time():
-    one = [parse("a", JSON_LINE % (1, 1)), parse("a", "stays behind it"), parse("a", JSON_LINE % (4, 4))]
-    two = [parse("b", JSON_LINE % (2, 2))]
+    one = [RawLine("a", JSON_LINE % (1, 1)), RawLine("a", "stays behind it"), RawLine("a", JSON_LINE % (4, 4))]
+    two = [RawLine("b", JSON_LINE % (2, 2))]
     assert [line.text for line in merged([one, two])] == ["words 1", "stays behind it", "words 2", "words 4"]
 
 

@@ -88,7 +88,7 @@ def test_together_they_take_no_more_than_their_share_for_long():
         clock.now += 0.25
         collector.hurry()
         allowance.rest_s(0.04, 0.05)
-    assert allowance.stretch() == pytest.approx(0.16 / ALL_OF_CORE, rel=0.15)
+    assert allowance.stretch() == pytest.approx((0.16 / ALL_OF_CORE) ** 2, rel=0.3)
     assert 0.5 < collector.every_s <= MOST_S
     clock.now += 60.0
     collector.hurry()

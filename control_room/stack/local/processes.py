@@ -18,9 +18,9 @@ from control_room.stack.local.layout import read_json
 
 _STOP_ROUNDS: Final = 5
 """How often a tree is walked again for children that were born while it was being stopped."""
-MEMORY_EVERY_S: Final = 6.0
+MEMORY_EVERY_S: Final = 15.0
 """How old a figure of memory may be that is asked for again and again."""
-MEMORY_SAME_S: Final = 30.0
+MEMORY_SAME_S: Final = 120.0
 """How old it may be where as much of the process is resident as was then."""
 SAME_BYTES: Final = 1 << 20
 SAME_PART: Final = 20

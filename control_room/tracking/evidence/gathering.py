@@ -119,7 +119,7 @@ def _told(run_dir: Path) -> dict[str, int]:
     for transaction_id, flags in tail.news():
         told[transaction_id] = told.get(transaction_id, 0) | flags
     for transaction_id in tail.unanswered():
-        told[transaction_id] |= SILENT
+        told[transaction_id] = told.get(transaction_id, 0) | SILENT
     return told
 
 

@@ -62,10 +62,14 @@ class LoudLines:
         self._seen = seen
         loud = [line for line in fresh if _is_loud(line)][-NEW_LOG_LINES:]
         if loud:
-            self._lines.extend(replace(line, text=line.text[:LOG_CHARS], raw=line.raw[:LOG_CHARS]) for line in loud)
+            self._lines.extend(_shortened(line) for line in loud)
             self._kept += len(loud)
             self._view = LogView(tuple(self._lines), self._kept - len(self._lines))
         return self._view
+
+
+def _shortened(line: LogLine) -> LogLine:
+    return LogLine(line.member, line.ts, line.level, line.text[:LOG_CHARS], line.raw[:LOG_CHARS])
 
 
 def _is_loud(line: LogLine) -> bool:
