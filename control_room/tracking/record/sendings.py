@@ -44,13 +44,13 @@ class Sent:
 
 
 class Sendings:
-    """Takes the lines of an operation log in their order; 34 bytes for each request."""
+    """Takes the lines of an operation log in their order; 38 bytes for each request."""
 
     def __init__(self) -> None:
         self._left_s = array("d")
         self._begun = array("I")
         """How many payments were begun with each request."""
-        self._line = array("I")
+        self._line = array("d")
         """The furthest line of the source with each request."""
         self._answered_s = array("d")
         self._latency_s = array("d")
@@ -100,7 +100,7 @@ class Sendings:
         rates_per_s, p95s_s = self._curves(moment_s)
         return Sent(
             payments=self._begun[left - 1] if left else 0,
-            line=self._line[left - 1] if left else 0,
+            line=int(self._line[left - 1]) if left else 0,
             accepted=sum(count for (kind, _), count in counts.items() if kind == "ok"),
             duplicates=counts.get(("ok", "True"), 0),
             refused={int(what): count for (kind, what), count in counts.items() if kind == "fail"},
