@@ -1,0 +1,39 @@
+"""What watching takes is what the windows with it have less than those without, drift of the machine left out."""
+
+import pytest
+
+from scripts.bench_ui.taken import Window, fours_of, lost
+
+
+def window(number, watched):
+    return Window(watched, number * 10.0, number * 10.0 + 5.0, busy_s=8.0, room_s=0.4 if watched else 0.0)
+
+
+def delivered(per_s):
+    """Evenly, `per_s` for each ten seconds."""
+    return [number * 10.0 + at * 10.0 / (each * 10) for number, each in enumerate(per_s) for at in range(each * 10)]
+
+
+def test_a_drift_of_the_machine_is_not_taken_for_what_watching_takes():
+    windows = [window(number, watched) for number, watched in enumerate([True, False, False, True] * 2)]
+    growing = delivered([100, 110, 120, 130, 200, 190, 180, 170, 10])
+    fours = fours_of(windows, growing)
+    assert [[each.per_s for each in four] for four in fours] == [
+        pytest.approx([100, 110, 120, 130], abs=1),
+        pytest.approx([200, 190, 180, 170], abs=1),
+    ]
+    share, error = lost([[each.per_s for each in four] for four in fours])
+    assert share == pytest.approx(0.0, abs=0.01)
+    assert error == pytest.approx(0.0, abs=0.01)
+
+
+def test_what_the_windows_with_it_have_less_is_what_it_takes():
+    share, error = lost([[95.0, 100.0, 100.0, 95.0], [180.0, 200.0, 200.0, 180.0]])
+    assert (share, error) == (pytest.approx(0.075), pytest.approx(0.025))
+
+
+def test_a_window_after_the_end_of_the_load_and_a_four_that_is_not_whole_count_for_nothing():
+    windows = [window(number, watched) for number, watched in enumerate([True, False, False, True] * 2)]
+    assert len(fours_of(windows, delivered([100] * 7))) == 1
+    assert fours_of(windows, []) == []
+    assert fours_of(windows, delivered([100] * 4))[0][0].per_busy_s == pytest.approx(500 / 8.0, abs=1)
