@@ -128,8 +128,8 @@ def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[Lo
                 quiet = False
                 yield RawLine(member, raw)
         calm = calm + 1 if quiet else 0
-        # After a look that found something too: to look at a log that grows all the time for each of its lines costs
-        # more than the lines do.
+        # A file tells nobody that it has grown. After a look that found something too: to look at a log that grows all
+        # the time for each of its lines costs more than the lines do.
         time.sleep(_POLL_S if calm < _CALM_LOOKS else _POLL_CALM_S)
 
 

@@ -142,9 +142,10 @@ class Prompt(ModalScreen[str | None]):
         return self.Checked(text)
 
     def on_prompt_checked(self, event: Checked) -> None:
-        """What a slow look has found."""
+        """What a slow look has found, unless the text is another by now."""
         event.stop()
-        self._answer(event)
+        if event.text == self.query_one("#text", Input).value:
+            self._answer(event)
 
     def _answer(self, checked: Checked) -> None:
         if checked.problem:

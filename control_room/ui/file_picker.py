@@ -107,9 +107,10 @@ class FilePicker(ModalScreen[Path | None]):
         self.dismiss(event.path)
 
     def action_choose(self) -> None:
-        """Enter on the list."""
+        """Enter on the list; while nothing is known yet there is nothing to choose."""
         known: LineList[Known] = self.query_one("#known", LineList)
-        self.dismiss(None if known.current is None else known.current.path)
+        if known.current is not None:
+            self.dismiss(known.current.path)
 
     def action_type(self) -> None:
         """A path as text."""

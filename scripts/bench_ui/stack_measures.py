@@ -71,7 +71,7 @@ def _taken(state: Path, say: Say) -> Row:
     bench = [_program(), "bench", "--state", str(state), "--events", str(_EVENTS), "--warm-up", "1000"]
     with own_home() as environ, Terminal(_room(state), environ) as terminal:
         terminal.press("2")
-        time.sleep(_SETTLE_S)
+        time.sleep(_SETTLE_S)  # what a start costs is not what watching costs; nothing tells when it is over
         share, note = taken(terminal, bench, state / "runs", say)
     return Row("taken from the pipeline's throughput", 100 * max(0.0, share), 5.0, "%", note)
 

@@ -70,7 +70,11 @@ def taken(terminal: Terminal, bench: Sequence[str], runs: Path, say: Say) -> tup
     before = set(runs.iterdir()) if runs.exists() else set()
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(bench, stdout=subprocess.DEVNULL, stderr=said) as load:
-            windows = _windows(terminal, load, say)
+            try:
+                windows = _windows(terminal, load, say)
+            except BaseException:
+                load.terminate()  # else leaving would wait for the rest of it
+                raise
         said.seek(0)
         words = said.read().decode(errors="replace").strip()
     if load.returncode:
@@ -94,14 +98,14 @@ def taken(terminal: Terminal, bench: Sequence[str], runs: Path, say: Say) -> tup
 def _windows(terminal: Terminal, load: subprocess.Popen[bytes], say: Say) -> list[Window]:
     """Holds the control room still and lets it go on by turns, until the load ends."""
     found: list[Window] = []
-    time.sleep(_BEGINS_S)
+    time.sleep(_BEGINS_S)  # a length of time, as the windows are: nothing is waited for
     try:
         while load.poll() is None:
             watched = _ORDER[len(found) % len(_ORDER)]
             (terminal.process.resume if watched else terminal.process.suspend)()
-            time.sleep(_LEFT_OUT_S)
+            time.sleep(_LEFT_OUT_S)  # the part of the window that does not count
             begin_s, busy_s, room_s = time.time(), _busy_s(), terminal.cpu_s()
-            time.sleep(_WINDOW_S - _LEFT_OUT_S)
+            time.sleep(_WINDOW_S - _LEFT_OUT_S)  # the part that does
             found.append(Window(watched, begin_s, time.time(), _busy_s() - busy_s, terminal.cpu_s() - room_s))
             used = found[-1].room_s / (found[-1].end_s - begin_s)
             say(f"{'watched' if watched else 'held still'}: the room uses {used:.1%} of a core")

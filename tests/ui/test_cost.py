@@ -7,9 +7,10 @@ from dataclasses import replace
 from control_room.tracking.held import HeldTransactions
 from control_room.tracking.listing import Listing, Order, Query
 from control_room.tracking.parts import Part
+from control_room.ui import app as app_module
 from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import driving, screen_text, wait_for
-from tests.ui.moments import HEALTHY, NOW_S, OPEN_ROWS, transaction
+from tests.ui.moments import BROKER_DOWN, HEALTHY, NOW_S, OPEN_ROWS, transaction
 
 
 def packed(rows, query=None):
@@ -54,6 +55,18 @@ async def test_a_list_that_grows_lays_out_nothing_and_can_be_scrolled_to_its_end
         await wait_for(pilot, lambda: found.rows is more)
         await pilot.press("G")
         await wait_for(pilot, lambda: "00000059" in screen_text(app))
+
+
+async def test_a_screen_that_took_more_than_its_share_rests_and_a_key_is_answered_all_the_same(monkeypatch):
+    monkeypatch.setattr(app_module, "DRAWING_OF_CORE", 1e-9)
+    monkeypatch.setattr(app_module, "LONGEST_REST_S", 3600.0)
+    async with driving() as (pilot, app, source, _):
+        before = screen_text(app)
+        source.now = replace(BROKER_DOWN, number=99)
+        await wait_for(pilot, lambda: app.snapshot is source.now)
+        assert screen_text(app) == before, "it is taken, and not drawn"
+        await pilot.press("3")
+        await wait_for(pilot, lambda: "✗2" in screen_text(app))
 
 
 async def test_nothing_that_is_hidden_moves_by_itself():

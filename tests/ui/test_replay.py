@@ -17,6 +17,7 @@ from control_room.ui import csv_tree
 from control_room.ui.csv_tree import CsvTree
 from control_room.ui.dialogs import Prompt
 from control_room.ui.file_picker import FilePicker
+from control_room.ui.views import replay as replay_module
 from control_room.ui.views.replay import ReplayView
 from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import FakeDesk, driving, screen_text, wait_for
@@ -134,6 +135,44 @@ async def test_a_disk_that_hangs_keeps_neither_the_screen_nor_who_leaves_waiting
             await pilot.press("ctrl+q")
             await wait_for(pilot, lambda: not app.is_running)
             assert time.monotonic() - began < 1
+    finally:
+        never.set()
+
+
+async def test_what_a_disk_says_of_a_text_that_is_another_by_now_counts_for_nothing(folder, monkeypatch):
+    slow, answered = threading.Event(), threading.Event()
+    real, handle = Path.is_file, Prompt.on_prompt_checked
+    monkeypatch.setattr(Prompt, "on_prompt_checked", lambda box, event: (handle(box, event), answered.set()))
+
+    def is_file(path):
+        if path.name == "night.CSV":
+            slow.wait(30)
+        return real(path)
+
+    async with driving() as (pilot, app, _, _):
+        await picker(pilot, app)
+        before = chosen(app)
+        await pilot.press("slash")
+        await wait_for(pilot, lambda: isinstance(app.screen, Prompt))
+        box = app.screen
+        monkeypatch.setattr(Path, "is_file", is_file)
+        box.query_one(Input).value = "inner/night.CSV"
+        await pilot.press("enter")
+        box.query_one(Input).value = "inner/night.CSV2"
+        slow.set()
+        await wait_for(pilot, answered.is_set)
+        assert (app.screen, chosen(app)) == (box, before)
+
+
+async def test_enter_chooses_nothing_while_no_file_is_known_yet(folder, monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr(replay_module, "known_files", lambda _: never.wait(60) or [])
+    try:
+        async with driving() as (pilot, app, _, _):
+            await pilot.press("5", "o")
+            await wait_for(pilot, lambda: "what comes with it: looking …" in screen_text(app))
+            await pilot.press("enter")
+            assert isinstance(app.screen, FilePicker)
     finally:
         never.set()
 

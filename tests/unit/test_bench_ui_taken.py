@@ -1,8 +1,13 @@
 """What watching takes is what the windows with it have less than those without, drift of the machine left out."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 
-from scripts.bench_ui.taken import Window, fours_of, lost
+from scripts.bench_ui import taken as taken_module
+from scripts.bench_ui.taken import Window, fours_of, lost, taken
 
 
 def window(number, watched):
@@ -37,3 +42,20 @@ def test_a_window_after_the_end_of_the_load_and_a_four_that_is_not_whole_count_f
     assert len(fours_of(windows, delivered([100] * 7))) == 1
     assert fours_of(windows, []) == []
     assert fours_of(windows, delivered([100] * 4))[0][0].per_busy_s == pytest.approx(500 / 8.0, abs=1)
+
+
+def test_a_measurement_that_is_broken_off_ends_its_load_and_lets_the_room_go_on(tmp_path, monkeypatch):
+    def broken_off():
+        raise KeyboardInterrupt
+
+    started, said = [], []
+    real = subprocess.Popen
+    monkeypatch.setattr(taken_module.subprocess, "Popen", lambda *a, **k: started.append(real(*a, **k)) or started[-1])
+    monkeypatch.setattr(taken_module, "_BEGINS_S", 0.0)
+    monkeypatch.setattr(taken_module, "_LEFT_OUT_S", 0.0)
+    process = SimpleNamespace(resume=lambda: said.append("resumed"), suspend=lambda: said.append("held"))
+    terminal = SimpleNamespace(process=process, cpu_s=broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        taken(terminal, [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path, said.append)
+    assert started[0].poll() is not None
+    assert said[-1] == "resumed"
