@@ -3,7 +3,7 @@
 What it costs follows from what happens, not from what lies in the tables: ids of the last moment, then the rows of new
 ids and of those that are not delivered yet. Payments commit out of order: now and then the last seconds are read again.
 And it is bounded: where more come than a list may cost the pipeline, the newest and all that are not delivered are read
-as ever, the delivered ones in their turn, and the list tells how many wait for it.
+as ever, the delivered ones in their turn, and the list tells how many wait for it (`rush`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
-from itertools import chain, islice
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -24,6 +23,7 @@ from control_room.tracking.held import HeldTransactions
 from control_room.tracking.listing import LATEST, Listing, Order, Query, latencies_s
 from control_room.tracking.parts import SourceError, first_line
 from control_room.tracking.pipeline import connect
+from control_room.tracking.rush import Rush, Stretch
 from control_room.tracking.transactions import TransactionRow
 
 HELD: Final = 1_000_000
@@ -41,14 +41,31 @@ NEAR_S: Final = 0.5
 WHOLE_EVERY_S: Final = 4.0
 """How often all of them are read again: at 2,500 a second they are 7,500 ids, too many for every look."""
 RUSH: Final = 500
-"""Where more new payments than this come between two looks, most of them wait for the next one: by then they are
-delivered, and are read once instead of twice."""
+"""Where more new payments than this come between two looks, most of them are only counted until they are delivered:
+then they are read once instead of twice."""
 AT_ONCE: Final = 100
 """The newest do not wait all the same: the list shows them at its top."""
-DONE_PER_S: Final = 200
-"""In a rush so many delivered ones are read a second: to ask whether one is delivered costs a quarter of its row."""
+DONE_PER_S: Final = 100
+"""In a rush so many delivered ones are read a second: a row takes 34 µs of processor time, 20 of them in Postgres."""
 AGAIN_S: Final = 2.0
 """After so long a list is put in order again though no row changed: where time alone decides what fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What one look found to have arrived."""
+
+    late: list[str]
+    """Ids of payments that were accepted before the look before and may be new all the same."""
+    count: int
+    """How many were accepted since."""
+    oldest_s: float | None
+    newest_s: float | None
+    """When the first and the last of these were accepted (Unix)."""
+    newest: list[str]
+    """Ids of the newest of these, newest first."""
+    pages: int
+    """How many pages the deliveries have."""
 
 
 class TransactionFeed:
@@ -60,10 +77,9 @@ class TransactionFeed:
         self.held = HeldTransactions(HELD)
         """The rows themselves; touched by the thread that reads alone."""
         self._turn: deque[str] = deque()
-        self._waiting: dict[str, None] = {}
-        """Ids that were seen at the look before and not read, in their order."""
-        self._done: dict[str, None] = {}
-        """Ids that were delivered when it was their turn and are not read yet; no more than CATCH_UP."""
+        self._rush = Rush(OVERLAP_S, CATCH_UP)
+        self._pages = 0
+        """How many pages the deliveries had at the last look."""
         self._looked_at_s = time.monotonic()
         self._since_s: float | None = None
         self._fresh_at_s = float("-inf")
@@ -88,29 +104,35 @@ class TransactionFeed:
         connection = self._connected()
         try:
             first, now_s = self._since_s is None, time.monotonic()
-            from_s, whole = self._from_s(now_s)
-            fresh = [each for each in self._ids(connection, from_s) if not self._knows(each)]
-            later = fresh[:-AT_ONCE] if len(fresh) > RUSH and not first else []
-            waited = self._open_of_waiting(connection)
-            delivered = [each for each in self._waiting if each not in waited]
-            done = self._next_done(delivered, now_s, rush=bool(later))
-            now = [*waited, *fresh[len(later) :]]
+            late_s, whole = self._late_s(now_s)
+            arrived = self._arrived(connection, late_s)
+            rush = arrived.count > RUSH and not first
+            newest = self._unknown(arrived.newest[: AT_ONCE if rush else None])
+            late = self._unknown(arrived.late)
+            asked = self._rush.ask(connection)
+            opened = self._open(connection) if first else self._unknown(asked.open_ids)
+            now = dict.fromkeys([*opened, *late[::-1], *newest[::-1]])
             again = self._next_open({each.replace("-", "") for each in now}) + self._redelivered(connection)
-            changed = self._bring(connection, [*now, *dict.fromkeys(again)])
+            now.update(dict.fromkeys(again))
+            turn = self._rush.next(connection, self._most_done(now_s, rush=rush), now)
+            changed = self._bring(connection, list(now))
             # Last, and one statement: were another to fail after it, these would be put a second time.
-            changed += self._bring(connection, done, unmet=True)
+            changed += self._bring(connection, self._unknown(turn.ids), unmet=True)
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
-        self._seen += 0 if first else len(fresh)
-        self._fresh_at_s = time.monotonic() if fresh else self._fresh_at_s
-        self._since_s = max((self._since_s or 0.0, *(row.accepted_at_s for row in changed)))
+        if not first:
+            self._seen += len(late) if rush else len(late) + len(newest)
+        self._fresh_at_s = time.monotonic() if late or newest else self._fresh_at_s
+        self._go_on(arrived, now_s, rush=rush)
+        self._rush.listed(changed)
+        self._rush.settle(asked)
+        self._rush.read(turn)  # not before all of it is read: what failed is read again
         self._latencies_s.extend(latencies_s(changed))
-        self._pass_on(delivered, done, later)  # not before all of it is read: what failed is read again
-        self._looked_at_s = now_s
         if whole:
-            self.held.let_go(from_s - 1.0)
-            self._whole_at_s, self._whole_to_s = now_s, self._since_s
+            self.held.let_go(late_s - 1.0)
+            self._rush.forget(late_s)
+            self._whole_at_s, self._whole_to_s = now_s, self._since_s or 0.0
         with self._lock:
             query = self._query
         return self._listed(query, tuple(sorted(changed, key=lambda row: row.accepted_at_s)))
@@ -126,8 +148,8 @@ class TransactionFeed:
             self._connection = connect(self._conninfo)
         return self._connection
 
-    def _from_s(self, now_s: float) -> tuple[float, bool]:
-        """From which acceptance on ids are read, and whether these are all that may have come late."""
+    def _late_s(self, now_s: float) -> tuple[float, bool]:
+        """From which acceptance on ids are read again, and whether these are all that may have come late."""
         since_s = self._since_s or 0.0
         if self._since_s is None:
             return since_s, True
@@ -137,35 +159,42 @@ class TransactionFeed:
             return self._whole_to_s - OVERLAP_S, True
         return since_s - NEAR_S, False
 
-    def _ids(self, connection: psycopg.Connection[Any], from_s: float) -> list[str]:
-        """Oldest first."""
-        if self._since_s is None:
-            found = [each for (each,) in connection.execute(sql.OPEN_IDS.encode(), {"limit": FIRST})]
-            return list(dict.fromkeys([*found, *_since(connection, 0.0, FIRST)]))[::-1]
-        return _since(connection, from_s, CATCH_UP)[::-1]
+    def _arrived(self, connection: psycopg.Connection[Any], late_s: float) -> Arrived:
+        """What arrived since the look before, and what came late from `late_s` on."""
+        limit, newest = (FIRST, FIRST) if self._since_s is None else (CATCH_UP, RUSH)
+        since_s, spans = self._since_s or 0.0, self._rush.spans(late_s)
+        late_end_s = spans.pop()[0] if spans and spans[-1][1] >= since_s else since_s
+        given: dict[str, Any] = {
+            "since_s": since_s,
+            "late_s": late_s,
+            "late_end_s": late_end_s,
+            "limit": limit,
+            "newest": newest,
+        }
+        given |= {"begins_s": [begin_s for begin_s, _ in spans], "ends_s": [end_s for _, end_s in spans]}
+        found = connection.execute(sql.ARRIVED.encode(), given).fetchone()
+        late, count, oldest_s, newest_s, ids, pages = found or (None, 0, None, None, None, 0)
+        return Arrived(sql.separate(late), count, oldest_s, newest_s, sql.separate(ids), pages)
 
-    def _knows(self, transaction_id: str) -> bool:
-        """Whether it waits, or is held."""
-        return transaction_id in self._waiting or transaction_id in self._done or self.held.knows(transaction_id)
+    def _open(self, connection: psycopg.Connection[Any]) -> list[str]:
+        """Those that were open before the list was, oldest first."""
+        return [each for (each,) in connection.execute(sql.OPEN_IDS.encode(), {"limit": FIRST})]
 
-    def _open_of_waiting(self, connection: psycopg.Connection[Any]) -> dict[str, None]:
-        """Those of the look before that are not delivered yet."""
-        if not self._waiting:
-            return {}
-        found = connection.execute(sql.NOT_DELIVERED.encode(), {"ids": _array(self._waiting)})
-        return {each: None for (each,) in found}
+    def _unknown(self, transaction_ids: Iterable[str]) -> list[str]:
+        return [each for each in transaction_ids if not self.held.knows(each)]
 
-    def _next_done(self, delivered: Iterable[str], now_s: float, *, rush: bool) -> list[str]:
-        """Of those that were delivered when it was their turn, `delivered` the last, the ones to be read now."""
-        most = min(PER_LOOK, int(DONE_PER_S * (now_s - self._looked_at_s))) if rush else PER_LOOK
-        return list(islice(chain(self._done, delivered), most))
+    def _most_done(self, now_s: float, *, rush: bool) -> int:
+        """How many of those that wait for their turn may be read now."""
+        return min(PER_LOOK, int(DONE_PER_S * (now_s - self._looked_at_s))) if rush else PER_LOOK
 
-    def _pass_on(self, delivered: Iterable[str], done: Iterable[str], later: Iterable[str]) -> None:
-        """What was read waits no longer; what was delivered unread waits for its turn, the rest for the next look."""
-        self._done.update(dict.fromkeys(delivered))
-        for each in [*done, *islice(self._done, max(0, len(self._done) - CATCH_UP))]:
-            self._done.pop(each, None)
-        self._waiting = dict.fromkeys(later)
+    def _go_on(self, arrived: Arrived, now_s: float, *, rush: bool) -> None:
+        """The next look begins where this one ended."""
+        since_s, newest_s = self._since_s or 0.0, arrived.newest_s
+        if rush and newest_s is not None and arrived.oldest_s is not None:
+            begin_s = since_s if arrived.count < CATCH_UP else arrived.oldest_s
+            self._rush.add(Stretch(begin_s, newest_s, arrived.count, self._pages))
+        self._since_s = since_s if newest_s is None else newest_s
+        self._looked_at_s, self._pages = now_s, arrived.pages
 
     def _next_open(self, without: set[str]) -> list[str]:
         """The open ones to ask about, 32 hex digits each: all while they are few, else in turns."""
@@ -183,7 +212,7 @@ class TransactionFeed:
     def _redelivered(self, connection: psycopg.Connection[Any]) -> list[str]:
         """Dead-lettered ones that are being redelivered: open again, though nobody would look at them."""
         found = [each for (each,) in connection.execute(sql.REDELIVERED_IDS.encode(), {"limit": PER_LOOK})]
-        self.held.recall([each for each in found if not self._knows(each)])
+        self.held.recall(self._unknown(found))
         return found
 
     def _bring(
@@ -202,22 +231,16 @@ class TransactionFeed:
         now_s = time.time()
         ages = query.order is Order.MOST_ATTEMPTS or any(each.figure == "age" for each in query.filter.figures)
         due = self._listed_at_s == 0.0 or (ages and now_s >= self._listed_at_s + AGAIN_S)
-        unread = len(self._waiting) + len(self._done)
+        unread, seen = self._rush.unread, self._seen + self._rush.seen
         if changed or due or (query, unread) != (self._listing.query, self._listing.unread):
             held = self.held
             rows, oldest = held.arranged(query, now_s), held.oldest_open(now_s)
             took = tuple(self._latencies_s)
-            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, self._seen, unread, took)
+            self._listing = Listing(query, rows, len(held), held.open_count, oldest, changed, seen, unread, took)
             self._listed_at_s = now_s
         elif self._listing.changed:
             self._listing = replace(self._listing, changed=())
         return self._listing
-
-
-def _since(connection: psycopg.Connection[Any], since_s: float, limit: int) -> list[str]:
-    """Newest first."""
-    (text,) = connection.execute(sql.IDS_SINCE.encode(), {"since_s": since_s, "limit": limit}).fetchone() or ("",)
-    return text.split(",") if text else []
 
 
 def _array(ids: Iterable[str]) -> str:

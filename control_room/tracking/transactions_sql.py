@@ -140,12 +140,53 @@ SELECT number, date_part('epoch', asked_at) AS asked_at_s, reason, state_before,
 
 BODY: Final = "SELECT canonical FROM payments WHERE transaction_id = %s"
 
-# Which payments were accepted since a moment, newest first: ids alone, so that an overlap can be read again and again,
-# and as one text: thousands of rows of one column cost their reader five times as much.
-IDS_SINCE: Final = """
-SELECT string_agg(id, ',') FROM (
-  SELECT transaction_id::text AS id FROM payments
-   WHERE accepted_at >= to_timestamp(%(since_s)s) ORDER BY accepted_at DESC LIMIT %(limit)s) since
+# One look at what arrived: the ids of payments that came late (accepted between two moments, and not within a span that
+# is read otherwise), how many are newer than the newest of the look before, from when to when, the ids of the newest of
+# these, newest first, and how many pages the deliveries have. Ids come as one text: thousands of rows of one column
+# cost their reader five times as much.
+ARRIVED: Final = """
+WITH fresh AS MATERIALIZED (
+  SELECT transaction_id, accepted_at FROM payments
+   WHERE accepted_at > to_timestamp(%(since_s)s) ORDER BY accepted_at DESC LIMIT %(limit)s)
+SELECT (SELECT string_agg(transaction_id::text, ',')
+          FROM (SELECT transaction_id FROM payments
+                 WHERE accepted_at > to_timestamp(%(late_s)s) AND accepted_at <= to_timestamp(%(late_end_s)s)
+                   AND NOT EXISTS (
+                     SELECT FROM unnest(%(begins_s)s::float8[], %(ends_s)s::float8[]) AS span (begin_s, end_s)
+                      WHERE accepted_at > to_timestamp(begin_s) AND accepted_at <= to_timestamp(end_s))
+                 ORDER BY accepted_at DESC LIMIT %(limit)s) late) AS late,
+       count(*) AS count,
+       date_part('epoch', min(accepted_at)) AS oldest_s,
+       date_part('epoch', max(accepted_at)) AS newest_s,
+       (SELECT string_agg(transaction_id::text, ',')
+          FROM (SELECT transaction_id FROM fresh ORDER BY accepted_at DESC LIMIT %(newest)s) newest) AS newest,
+       pg_relation_size('deliveries') / current_setting('block_size')::integer AS pages
+  FROM fresh
+"""
+
+# How many payments were accepted within a stretch, and which of them are not delivered. Nearly all their deliveries lie
+# in the last pages of the table (a TID range scan, from PostgreSQL 14 on): these are read in one go, and by the primary
+# key is asked only for what is not found there, for example where a row took the place of a deleted one.
+OPEN_WITHIN: Final = """
+WITH stretch AS MATERIALIZED (
+  SELECT transaction_id FROM payments
+   WHERE accepted_at > to_timestamp(%(begin_s)s) AND accepted_at <= to_timestamp(%(end_s)s)),
+left_over AS MATERIALIZED (
+  SELECT transaction_id FROM stretch
+  EXCEPT SELECT transaction_id FROM deliveries WHERE ctid >= %(first)s::tid AND state = 'delivered')
+SELECT (SELECT count(*) FROM stretch),
+       (SELECT string_agg(left_over.transaction_id::text, ',') FROM left_over
+          LEFT JOIN LATERAL (SELECT state FROM deliveries d
+                              WHERE d.transaction_id = left_over.transaction_id OFFSET 0) d ON true
+         WHERE d.state IS DISTINCT FROM 'delivered')
+"""
+
+# A part of a stretch, in the order of acceptance.
+IDS_WITHIN: Final = """
+SELECT transaction_id::text, date_part('epoch', accepted_at) FROM payments
+ WHERE (accepted_at, transaction_id) > (to_timestamp(%(after_s)s), %(after_id)s::uuid)
+   AND accepted_at <= to_timestamp(%(end_s)s)
+ ORDER BY accepted_at, transaction_id LIMIT %(limit)s
 """
 
 # Those that wait or were tried in vain, oldest first: what an operator looks for, however many came after them.
@@ -153,13 +194,6 @@ OPEN_IDS: Final = """
 (SELECT transaction_id::text FROM outbox_events WHERE published_at IS NULL ORDER BY sequence LIMIT %(limit)s)
 UNION
 (SELECT transaction_id::text FROM deliveries WHERE state <> 'delivered' ORDER BY updated_at LIMIT %(limit)s)
-"""
-
-# Which of these are not delivered yet: a look at one primary key where a row takes three.
-NOT_DELIVERED: Final = """
-SELECT id::text FROM unnest(%(ids)s::uuid[]) AS id
-  LEFT JOIN LATERAL (SELECT state FROM deliveries WHERE transaction_id = id OFFSET 0) d ON true
- WHERE d.state IS DISTINCT FROM 'delivered'
 """
 
 # What is being redelivered, or was a moment ago: else nobody would look again at what was dead-lettered.
@@ -186,3 +220,8 @@ SELECT (SELECT count(*) FROM payments) AS accepted,
        (SELECT count(*) FROM deliveries WHERE state = 'requeued') AS requeued,
        (SELECT count(*) FROM deliveries WHERE state = 'dead') AS dead
 """
+
+
+def separate(ids: str | None) -> list[str]:
+    """The ids of one text; none where there is none."""
+    return ids.split(",") if ids else []

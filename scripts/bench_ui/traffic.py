@@ -1,4 +1,4 @@
-"""Made-up traffic behind the real collectors: a Postgres double that answers the feed's three statements.
+"""Made-up traffic behind the real collectors: a Postgres double that answers the feed's statements.
 
 Everything from the feed on is the control room's own: rows read, held, put in order, published, drawn.
 """
@@ -6,7 +6,7 @@ Everything from the feed on is the control room's own: rows read, held, put in o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -48,12 +48,16 @@ class Payments:
         """The number of the newest."""
         return int((time.time() - self.began_at_s) * self._rate_per_s)
 
-    def numbers_since(self, at_s: float, limit: int) -> Iterator[int]:
-        """Newest first."""
-        for number in range(self.newest(), max(-self._before, self.newest() - limit), -1):
-            if self.accepted_at_s(number) < at_s:
+    def numbers_within(self, begin_s: float, end_s: float, limit: int = 1 << 30) -> Iterator[int]:
+        """Of those accepted after `begin_s` and not after `end_s` (Unix), newest first."""
+        left = limit
+        for number in range(self.newest(), -self._before, -1):
+            at_s = self.accepted_at_s(number)
+            if at_s <= begin_s or left <= 0:
                 return
-            yield number
+            if at_s <= end_s:
+                left -= 1
+                yield number
 
     def row(self, number: int) -> TransactionRow:
         """What Postgres would tell of it now: one of twenty is refused once, and tried again after five seconds."""
@@ -95,6 +99,10 @@ def id_of(number: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def _text(numbers: Iterable[int]) -> str:
+    return ",".join(map(id_of, numbers))
+
+
 class PostgresDouble:
     """A connection that knows the feed's statements alone."""
 
@@ -102,8 +110,7 @@ class PostgresDouble:
 
     def __init__(self, payments: Payments) -> None:
         self._payments = payments
-        self._found: list[TransactionRow] = []
-        self._since = ""
+        self._found: list[Any] = []
 
     def __enter__(self) -> PostgresDouble:
         """As a cursor."""
@@ -119,23 +126,33 @@ class PostgresDouble:
 
     def execute(self, statement: bytes, given: dict[str, Any]) -> Any:
         """Answers it."""
-        if statement == sql.IDS_SINCE.encode():
-            self._since = ",".join(map(id_of, self._payments.numbers_since(given["since_s"], given["limit"])))
-            return self
-        if statement == sql.BY_IDS.encode():
+        within = self._payments.numbers_within
+        if statement == sql.ARRIVED.encode():
+            fresh = list(within(given["since_s"], time.time(), given["limit"]))
+            late = within(given["late_s"], given["late_end_s"], given["limit"])
+            ends_s = [self._payments.accepted_at_s(number) for number in (*fresh[-1:], *fresh[:1])]
+            self._found = [(_text(late), len(fresh), *(ends_s or (None, None)), _text(fresh[: given["newest"]]), 0)]
+        elif statement == sql.OPEN_WITHIN.encode():
+            numbers = list(within(given["begin_s"], given["end_s"]))
+            is_open = (each for each in numbers if self._payments.row(each).state != "delivered")
+            self._found = [(len(numbers), _text(is_open))]
+        elif statement == sql.IDS_WITHIN.encode():
+            numbers = list(within(given["after_s"], given["end_s"]))[::-1][: given["limit"]]
+            self._found = [(id_of(each), self._payments.accepted_at_s(each)) for each in numbers]
+        elif statement == sql.BY_IDS.encode():
             ids = [each for each in given["ids"].strip("{}").split(",") if each]
-            numbers = (int(each.replace("-", "")[16:], 16) - _BIAS for each in ids)
-            self._found = [self._payments.row(number) for number in numbers]
-            return self
-        if statement in (sql.OPEN_IDS.encode(), sql.REDELIVERED_IDS.encode()):
+            self._found = [self._payments.row(int(each.replace("-", "")[16:], 16) - _BIAS) for each in ids]
+        elif statement in (sql.OPEN_IDS.encode(), sql.REDELIVERED_IDS.encode()):
             return []
-        raise ValueError(f"the double does not know this statement: {statement[:80]!r}")
+        else:
+            raise ValueError(f"the double does not know this statement: {statement[:80]!r}")
+        return self
 
-    def fetchone(self) -> tuple[str]:
-        """The ids since a moment."""
-        return (self._since,)
+    def fetchone(self) -> Any:
+        """The one row that was found."""
+        return self._found[0]
 
-    def fetchall(self) -> list[TransactionRow]:
+    def fetchall(self) -> list[Any]:
         """What was found."""
         return self._found
 

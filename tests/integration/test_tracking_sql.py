@@ -4,18 +4,11 @@ import os
 import time
 import uuid
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from control_room.chaos.journal import Journals
-from control_room.tracking import feed as feed_module
 from control_room.tracking import transactions_sql
 from control_room.tracking.counts import CountsReader
-from control_room.tracking.feed import AT_ONCE, NEAR_S, OVERLAP_S, RUSH, WHOLE_EVERY_S, TransactionFeed
-from control_room.tracking.filter import parse_filter
-from control_room.tracking.listing import LATEST, Order, Query
-from control_room.tracking.parts import SourceError
 from control_room.tracking.pipeline import read_outbox
 from control_room.tracking.timeline import timeline
 from control_room.tracking.transactions import (
@@ -25,64 +18,10 @@ from control_room.tracking.transactions import (
     find_transaction,
     list_transactions,
 )
-from services.common.schema import migrate
-from tests.integration.fixtures_stores import until
+from tests.integration.fixtures_tracking import pay
 from tests.unit.member_processes import MerchantDouble, ProcessRuntime
 
-DATABASE = f"tracking_{os.getpid()}"
-
-
-def server_conninfo(request):
-    """Where a Postgres is: the scratch one that the environment names, else the session's stack."""
-    if os.environ.get("POSTGRES_PASSWORD"):
-        names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "DB"}
-        return make_conninfo("", **{key: os.environ[f"POSTGRES_{name}"] for key, name in names.items()})
-    return request.getfixturevalue("stack").endpoints().postgres_conninfo
-
-
-@pytest.fixture(scope="module")
-def conninfo(request):
-    server = server_conninfo(request)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {DATABASE}")
-        try:
-            own = make_conninfo(server, dbname=DATABASE)
-            migrate(own)
-            yield own
-        finally:
-            connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-
-
-@pytest.fixture
-def db(conninfo):
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("TRUNCATE payments, outbox_events, deliveries, delivery_attempts, redeliveries")
-        yield connection
-
-
-def pay(db, age_s=0.0, state="outbox", transaction_id=None, attempts=1, sender="Asha", error=None):
-    """One payment in `state`, accepted `age_s` ago."""
-    transaction_id = transaction_id or str(uuid.uuid4())
-    db.execute(
-        "INSERT INTO payments VALUES (%s, now(), %s, 'a@b', 'Ravi', 'c@d', 3907.34, 'SUCCESS', ''::bytea,"
-        " clock_timestamp() - make_interval(secs => %s), 'ingestion-api-2')",
-        [transaction_id, sender, age_s],
-    )
-    if state == "missing":
-        return transaction_id
-    published = state != "outbox"
-    db.execute(
-        "INSERT INTO outbox_events (transaction_id, created_at, published_at, published_by, kafka_partition,"
-        " kafka_offset) VALUES (%s, clock_timestamp() - make_interval(secs => %s), %s, %s, %s, %s)",
-        [transaction_id, age_s, "now" if published else None, "ingestion-api-2" if published else None,
-         1 if published else None, 4411 if published else None],
-    )  # fmt: skip
-    if state in ("retrying", "requeued", "delivered", "dead"):
-        db.execute(
-            "INSERT INTO deliveries VALUES (%s, %s, 1, %s, %s, 500, %s, NULL, %s, now(), 'dispatcher')",
-            [transaction_id, state, attempts, attempts, error, "now" if state == "delivered" else None],
-        )
-    return transaction_id
+pytest_plugins = ["tests.integration.fixtures_tracking"]
 
 
 def test_every_state_is_told_and_found(conninfo, db):
@@ -237,129 +176,6 @@ def seconds(call):
     started = time.monotonic()
     call()
     return time.monotonic() - started
-
-
-def rush(db, count, state="delivered"):
-    """So many payments at once, the first one the oldest; their ids."""
-    ids = [str(uuid.uuid4()) for _ in range(count)]
-    db.execute(
-        "INSERT INTO payments SELECT id, now(), 'Asha', 'a@b', 'Ravi', 'c@d', 1, 'SUCCESS', ''::bytea,"
-        " clock_timestamp() - make_interval(secs => (%s - nr) * 1e-4), 'ingestion-api-1'"
-        " FROM unnest(%s::uuid[]) WITH ORDINALITY AS t (id, nr)",
-        [count, ids],
-    )
-    db.execute(
-        "INSERT INTO deliveries SELECT id, %s::text, 1, 1, 1, 200, NULL, NULL, now(), now(), 'dispatcher'"
-        " FROM unnest(%s::uuid[]) id",
-        [state, ids],
-    )
-    return ids
-
-
-def test_in_a_rush_the_newest_are_seen_at_once_and_all_others_a_look_later(conninfo, db):
-    feed = TransactionFeed(conninfo)
-    feed.read()
-    ids = rush(db, RUSH + 1)
-    seen = feed.read()
-    assert [row.transaction_id for row in seen.changed] == ids[-AT_ONCE:]
-    assert seen.seen == len(ids)
-    newer = pay(db, state="delivered")
-    seen = feed.read()
-    assert [row.transaction_id for row in seen.changed] == [*ids[:-AT_ONCE], newer]
-    assert seen.held == len(seen.rows) == seen.seen == len(ids) + 1
-    assert [row.transaction_id for row in seen.rows] == [newer, *ids[::-1]]
-    assert feed.read().changed == ()
-    feed.close()
-
-
-def test_a_rush_that_lasts_shows_what_is_not_delivered_and_tells_how_many_wait(conninfo, db, monkeypatch):
-    monkeypatch.setattr(feed_module, "DONE_PER_S", 0)
-    feed = TransactionFeed(conninfo)
-    feed.read()
-    stuck = pay(db, age_s=5, state="retrying", attempts=2)
-    ids = [stuck, *rush(db, RUSH + 1)]
-    feed.read()
-    ids += rush(db, RUSH + 1)
-    seen = feed.read()
-    changed = {row.transaction_id for row in seen.changed}
-    assert (stuck in changed, len(changed)) == (True, 1 + AT_ONCE)
-    assert (seen.oldest_open.transaction_id, seen.held + seen.unread) == (stuck, len(ids))
-    seen = until(lambda: (seen := feed.read()).unread == 0 and seen, what="the calm in which the others are read")
-    assert sorted(row.transaction_id for row in seen.rows) == sorted(ids), "each once"
-    accepted = [row.accepted_at_s for row in seen.rows]
-    assert accepted == sorted(accepted, reverse=True)
-    assert seen.seen == len(ids)
-    feed.close()
-
-
-def test_what_waits_for_its_look_outlives_a_postgres_that_does_not_answer(conninfo, db):
-    feed = TransactionFeed(conninfo)
-    feed.read()
-    ids = rush(db, 2 * RUSH)
-    feed.read()
-    db.execute("ALTER TABLE payments RENAME COLUMN amount_inr TO elsewhere")
-    try:
-        with pytest.raises(SourceError):
-            feed.read()
-    finally:
-        db.execute("ALTER TABLE payments RENAME COLUMN elsewhere TO amount_inr")
-    seen = feed.read()
-    assert {row.transaction_id for row in seen.rows} == set(ids)
-    assert seen.seen == len(ids)
-    feed.close()
-
-
-def test_the_living_list_sees_what_arrives_what_changes_and_what_commits_late(conninfo, db):
-    old = pay(db, age_s=900, state="retrying", attempts=4)
-    pay(db, age_s=30, state="delivered")
-    feed = TransactionFeed(conninfo)
-    first = feed.read()
-    assert len(first.rows) == first.held == 2
-    assert (first.open, first.oldest_open.transaction_id, first.seen) == (1, old, 0)
-    with psycopg.connect(conninfo) as slow:
-        late = pay(slow, age_s=NEAR_S / 2, state="in-kafka")  # not committed yet, and older than the next one
-        new = pay(db, state="outbox")
-        assert [row.transaction_id for row in feed.read().changed] == [new]
-    again = feed.read()
-    assert [row.transaction_id for row in again.changed] == [late]
-    assert again.seen == 2
-    db.execute("UPDATE deliveries SET state = 'delivered', delivered_at = now() WHERE transaction_id = %s", [old])
-    done = feed.read()
-    assert [(row.transaction_id, row.state) for row in done.changed] == [(old, "delivered")]
-    assert done.oldest_open.transaction_id == late
-    assert feed.read().changed == ()
-    feed.ask(Query(parse_filter("state:open"), Order.OLDEST_OPEN))
-    assert [row.transaction_id for row in feed.read().rows] == [late, new]
-    feed.close()
-
-
-def test_the_latency_is_of_the_latest_deliveries_whatever_the_list_shows(conninfo, db):
-    stuck = pay(db, age_s=900, state="retrying", attempts=4)
-    for _ in range(LATEST + 1):
-        pay(db, age_s=2, state="delivered")
-    feed = TransactionFeed(conninfo)
-    feed.ask(Query(parse_filter("state:dead")))
-    first = feed.read()
-    assert (len(first.rows), len(first.latencies_s)) == (0, LATEST)
-    assert all(1.9 < latency_s < 60 for latency_s in first.latencies_s)
-    db.execute("UPDATE deliveries SET state = 'delivered', delivered_at = now() WHERE transaction_id = %s", [stuck])
-    then = feed.read()
-    assert len(then.latencies_s) == LATEST
-    assert max(then.latencies_s) > 899
-    feed.close()
-
-
-def test_a_payment_that_commits_seconds_behind_newer_ones_is_in_the_living_list_once(conninfo, db):
-    feed = TransactionFeed(conninfo)
-    feed.read()
-    with psycopg.connect(conninfo) as slow:
-        late = pay(slow, age_s=OVERLAP_S - 1, state="delivered")
-        new = pay(db, state="delivered")
-        assert [row.transaction_id for row in feed.read().changed] == [new]
-    found = until(lambda: (seen := feed.read()).changed and seen, 2 * WHOLE_EVERY_S, "the late one in the list")
-    assert [row.transaction_id for row in found.changed] == [late]
-    assert [row.transaction_id for row in found.rows] == [new, late]
-    feed.close()
 
 
 def test_every_payment_in_postgres_is_counted_in_one_place(conninfo, db):
