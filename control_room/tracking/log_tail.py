@@ -12,7 +12,7 @@ from typing import Final
 
 from control_room.stack.runtime import MEMBERS, Runtime
 from control_room.tracking.allowance import give_way
-from control_room.tracking.member_logs import LogLine, follow, merged, newest
+from control_room.tracking.member_logs import LogLine, follow_in_batches, merged, newest
 
 KEPT_LINES: Final = 20_000
 FIRST_LINES: Final = 200
@@ -71,17 +71,16 @@ class LogTail:
             return
         self._followed.update(paths)
         live = {member: found[-1] for member, found in paths.items()}
-        lines = follow(live, self._stop.is_set)
-        for line in merged([newest(member, found, FIRST_LINES) for member, found in paths.items()]):
-            self._keep(line)
-        threading.Thread(target=self._run, args=(lines,), name="follow-logs", daemon=True).start()
+        batches = follow_in_batches(live, self._stop.is_set)
+        self._keep(merged([newest(member, found, FIRST_LINES) for member, found in paths.items()]))
+        threading.Thread(target=self._run, args=(batches,), name="follow-logs", daemon=True).start()
 
-    def _run(self, lines: Iterator[LogLine]) -> None:
+    def _run(self, batches: Iterator[list[LogLine]]) -> None:
         give_way()
-        for line in lines:
-            self._keep(line)
+        for lines in batches:
+            self._keep(lines)
 
-    def _keep(self, line: LogLine) -> None:
+    def _keep(self, lines: list[LogLine]) -> None:
         with self._lock:
-            self._lines.append(line)
-            self._seen += 1
+            self._lines.extend(lines)
+            self._seen += len(lines)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import orjson
@@ -35,18 +36,22 @@ class LogLine:
         return "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in line)
 
 
+# The line is frozen; by the slots' own setters is the quickest way round that.
+_set_member = LogLine.__dict__["member"].__set__
+_set_raw = LogLine.__dict__["raw"].__set__
+
+
 class RawLine(LogLine):
     """A line as it was read, taken apart when it is first asked what it says: of most lines of a rush nobody asks."""
 
     __slots__ = ("_told",)
-    _told: tuple[str, str, str] | None
+    _told: tuple[str, str, str]
+    """Set when it is first asked for: of a rush thousands of lines are made a second."""
 
     def __init__(self, member: str, raw: str) -> None:
         """`raw` may be anything; one of our JSON lines tells its time, its level and its words."""
-        set_field = object.__setattr__  # the line is frozen
-        set_field(self, "member", member)
-        set_field(self, "raw", raw)
-        set_field(self, "_told", None)
+        _set_member(self, member)
+        _set_raw(self, raw)
 
     @property
     def ts(self) -> str:
@@ -64,11 +69,12 @@ class RawLine(LogLine):
         return self._apart()[2]
 
     def _apart(self) -> tuple[str, str, str]:
-        told = self._told
-        if told is None:
+        try:
+            return self._told
+        except AttributeError:
             told = _taken_apart(self.raw)
             object.__setattr__(self, "_told", told)
-        return told
+            return told
 
 
 def _taken_apart(raw: str) -> tuple[str, str, str]:
@@ -116,17 +122,24 @@ def follow(
         stop: asked between looks.
         from_start: begin with what already stands there, instead of at the end.
     """
+    return chain.from_iterable(follow_in_batches(live, stop, from_start=from_start))
+
+
+def follow_in_batches(
+    live: dict[str, Path], stop: Callable[[], bool] = lambda: False, *, from_start: bool = False
+) -> Iterator[list[LogLine]]:
+    """The same, all lines that one look found in one file at a time. Arguments as of `follow`."""
     return _following({member: _Tail(path, at_end=not from_start) for member, path in live.items()}, stop)
 
 
-def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[LogLine]:
+def _following(tails: dict[str, _Tail], stop: Callable[[], bool]) -> Iterator[list[LogLine]]:
     calm = 0
     while not stop():
         quiet = True
         for member, tail in tails.items():
-            for raw in tail.new_lines():
+            if found := tail.new_lines():
                 quiet = False
-                yield RawLine(member, raw)
+                yield [RawLine(member, raw) for raw in found]
         calm = calm + 1 if quiet else 0
         # A file tells nobody that it has grown. After a look that found something too: to look at a log that grows all
         # the time for each of its lines costs more than the lines do.

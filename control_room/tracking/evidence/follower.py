@@ -14,11 +14,9 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
-
-import orjson
 
 from control_room.stack.runtime import Endpoints, StackError
 from control_room.tracking.arithmetic import Arithmetic
@@ -162,7 +160,7 @@ class RunFollower:
             while end is None or line < end:
                 page = self._ledger.page(line) if end is None else self._ledger.page(line, min(end - line, CHUNK_IDS))
                 self._note_size(page)
-                for transaction_id in delivered_ids(page.lines):
+                for transaction_id in page.delivered_ids():
                     self.standing.deliver(transaction_id, flag)
                 line = page.next_line
                 if not page.body or page.next_line >= page.total_lines or time.monotonic() > until_s:
@@ -267,16 +265,3 @@ class RunFollower:
         if self._behind is None or self.next_line >= self._behind[0]:
             self._behind = (self.ledger_lines, now_s) if self.next_line < self.ledger_lines else None
         return 0.0 if self._behind is None else now_s - self._behind[1]
-
-
-def delivered_ids(lines: Iterable[bytes]) -> list[str]:
-    """The ids that these ledger lines acknowledge with a 2xx. A line that cannot be read acknowledges nothing."""
-    found = []
-    for line in lines:
-        try:
-            record = orjson.loads(line)
-            if record["k"] == "req" and 200 <= record["status"] < 300:
-                found.append(record["id"].lower())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return found

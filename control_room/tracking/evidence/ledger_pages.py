@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import orjson
+
+from control_room.tracking.evidence.whole_lines import are_whole
 from control_room.tracking.parts import SourceError
 
 PAGE_LINES: Final = 10_000
 """About 3 MB a page: few requests, little memory."""
+# A delivery, with its id where it was answered with a 2xx, as the merchant-server writes it, and anything else as a
+# whole: see `operation_tail`.
+_USUAL: Final = re.compile(
+    rb'\{"n":\d+,"k":"req","id":"(?:(.{36})","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":2\d\d'
+    rb'|.{36}","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":-?\d+),.*\}\n|(.*)\n'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,15 @@ class LedgerPage:
     def lines(self) -> list[bytes]:
         """The raw lines with their newlines."""
         return self.body.splitlines(keepends=True)
+
+    def delivered_ids(self) -> list[str]:
+        """The ids that its lines acknowledge with a 2xx. A line that cannot be read acknowledges nothing."""
+        if not are_whole(self.body):
+            found = [_delivered_by(line) for line in self.lines]
+        else:
+            usual = _USUAL.findall(self.body)
+            found = [each.decode().lower() if each else _delivered_by(other) for each, other in usual if each or other]
+        return [each for each in found if each]
 
 
 class LedgerSource:
@@ -87,3 +106,14 @@ class LedgerSource:
         self._connection.request("GET", target)
         answer = self._connection.getresponse()
         return answer, answer.read()
+
+
+def _delivered_by(line: bytes) -> str:
+    """The id that any line acknowledges with a 2xx; empty where it acknowledges none."""
+    try:
+        record = orjson.loads(line)
+        if record["k"] == "req" and 200 <= record["status"] < 300:
+            return str(record["id"].lower())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return ""

@@ -6,14 +6,23 @@ For counting while a run is on, and for knowing whom to ask about. The verdict r
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from control_room.tracking.evidence.whole_lines import are_whole
+
 _READ_BYTES: Final = 4 << 20
 _ANSWERS: Final = frozenset({"ok", "fail", "info"})
+# The two lines that nearly every payment has, as our client writes them, and anything else as a whole: one look for all
+# lines of a block takes less than half of what taking each apart as JSON does.
+_USUAL: Final = re.compile(
+    rb'\{"n":\d+,"k":"(?:invoke","op":(\d+),"id":"(.{36})"'
+    rb'|ok","op":(\d+),"at":[\d.]+,"status":201,"dup":(?:(true)|false)),.*\}\n|(.*)\n'
+)
 
 
 class Told(enum.IntFlag):
@@ -56,13 +65,14 @@ class OperationTail:
         self._pending: dict[int, str] = {}
         self.ended = False
         """Whether the log's last line so far is the client's `end`."""
-        self.damaged = False
-        """Whether a line could not be read; it was passed over."""
 
     def news(self) -> Iterator[tuple[str, int]]:
         """Each id with what one answer told of it (flags of Told), oldest first; of those without one `unanswered`.
 
         A line that is not complete yet is left for the next call. A file that does not exist yet has no news.
+
+        Failure policy: open. A line that cannot be read is passed over: this counts, and the verdict reads with
+        checksums, and closed.
         """
         try:
             file = self._path.open("rb")
@@ -76,29 +86,44 @@ class OperationTail:
                     return
                 self._offset += end
                 file.seek(self._offset)
-                yield from self._told(block[:end].splitlines())
+                yield from self._told(block[:end])
 
     def unanswered(self) -> list[str]:
         """Ids whose last send has no line after it. Once the client has ended these are sends without an answer."""
         return list(self._pending.values())
 
-    def _told(self, lines: list[bytes]) -> Iterator[tuple[str, int]]:
-        """Two lines a payment, of a stream that may bring thousands a second: one loop, no call for each."""
+    def _told(self, block: bytes) -> Iterator[tuple[str, int]]:
+        """Two lines a payment, of a stream that may bring thousands a second: one loop, no call for the usual ones."""
         pending = self._pending
-        for line in lines:
-            try:
-                record: dict[str, Any] = orjson.loads(line)
-                kind = record["k"]
-                self.ended = kind == "end"
-                if kind == "invoke":
-                    pending[record["op"]] = record["id"].lower()
-                    continue
-                known = pending.pop(record["op"], None) if kind in _ANSWERS else None
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self.damaged = True  # failure policy: open, for counting; the verdict reads with checksums, and closed
-                continue
-            if known is not None:
-                yield known, _flags(kind, record)
+        if not are_whole(block):
+            for line in block.splitlines():
+                yield from self._told_by(line)
+            return
+        for sent, transaction_id, answered, duplicate, other in _USUAL.findall(block):
+            if sent:
+                pending[int(sent)] = transaction_id.decode().lower()
+                self.ended = False
+            elif answered:
+                self.ended = False
+                if (known := pending.pop(int(answered), None)) is not None:
+                    yield known, ACKED if duplicate else ACKED | FRESH
+            else:
+                yield from self._told_by(other)
+
+    def _told_by(self, line: bytes) -> Iterator[tuple[str, int]]:
+        """What any line tells."""
+        try:
+            record: dict[str, Any] = orjson.loads(line)
+            kind = record["k"]
+            self.ended = kind == "end"
+            if kind == "invoke":
+                self._pending[record["op"]] = record["id"].lower()
+                return
+            known = self._pending.pop(record["op"], None) if kind in _ANSWERS else None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+        if known is not None:
+            yield known, _flags(kind, record)
 
 
 def _flags(kind: str, record: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from control_room.tracking.evidence.flags import FlagsById
 from control_room.tracking.evidence.operation_tail import ACKED, DELIVERED, EARLIER, FRESH, SENT, SILENT, TWICE
@@ -11,6 +12,8 @@ UNASKED = "unasked"
 """The place of an open id that Postgres was not asked about yet."""
 ABSENT = "absent"
 """The place of an id without a payment row."""
+_NEW: Final = ACKED | FRESH
+_NEW_AND_SENT: Final = _NEW | SENT
 
 
 @dataclass(slots=True)
@@ -34,6 +37,10 @@ class Standing:
     def hear(self, transaction_id: str, flags: int) -> None:
         """What an answer told of an id; 0 where it was only sent."""
         before = self.told.add(transaction_id, flags | SENT)
+        if not before and flags == _NEW:  # nearly always: nothing was known of it, so that it is in no other place
+            self.accepted += 1
+            self.open[transaction_id] = UNASKED
+            return
         now = before | flags | SENT
         if now & TWICE and not before & SENT:
             self.duplicated += 1
@@ -55,6 +62,10 @@ class Standing:
     def deliver(self, transaction_id: str, flag: int = DELIVERED) -> None:
         """A 2xx line of the ledger: in the run's part (DELIVERED) or before it (EARLIER)."""
         before = self.told.add(transaction_id, flag)
+        if before == _NEW_AND_SENT and flag == DELIVERED:  # nearly always: its first delivery, after its answer
+            self.delivered += 1
+            self.open.pop(transaction_id, None)
+            return
         again = TWICE if before & flag & DELIVERED else 0
         now = before | flag | again
         if again:
