@@ -26,8 +26,9 @@ from services.merchant_server.examination import examine
 OPERATIONS = st.integers(0, 5)
 IDS = st.uuids().map(str) | st.uuids().map(lambda found: str(found).upper()) | st.text(max_size=40)
 AT = st.floats(0, 2e9).map(lambda at_s: round(at_s, 6))
+SENDING = {"try": 1, "at": 1.5, "due": 1.5, "sha": "0" * 64, "row": 2}
 TOLD = st.one_of(
-    st.builds(lambda op, id_, at: {"k": "invoke", "op": op, "id": id_, "try": 1, "at": at}, OPERATIONS, IDS, AT),
+    st.builds(lambda op, id_, at: {"k": "invoke", "op": op, "id": id_, **SENDING, "at": at}, OPERATIONS, IDS, AT),
     st.builds(
         lambda op, at, status, dup: {"k": "ok", "op": op, "at": at, "status": status, "dup": dup, "by": "api"},
         OPERATIONS, AT, st.sampled_from([200, 201]), st.booleans(),
@@ -38,7 +39,8 @@ TOLD = st.one_of(
 )  # fmt: skip
 DELIVERIES = st.builds(
     lambda kind, id_, at, sha, status: {
-        "k": kind, "id": id_, "at": at, "sha": sha, "hmac": "ok", "wh": "stale", "status": status, "src": "0@1"
+        "k": kind, "id": id_, "at": at, "sha": sha, "hmac": "ok", "wh": "stale", "status": status, "src": "0@1",
+        "att": "1.1", "by": "dispatcher",
     },
     st.sampled_from(["req", "req", "start"]), IDS, AT, st.binary(min_size=32, max_size=32).map(bytes.hex),
     st.sampled_from([200, 299, 300, 500, 0, -1]),
@@ -94,7 +96,7 @@ def test_a_page_of_the_ledger_says_what_its_lines_say(lines):
 
 def test_the_lines_that_are_written_most_are_not_taken_apart_one_by_one(tmp_path, monkeypatch):
     transaction_id = str(uuid.uuid4())
-    told = [{"k": "invoke", "op": 0, "id": transaction_id, "try": 1, "at": 1.5, "due": 1.5, "sha": "0" * 64, "row": 2}]
+    told = [{"k": "invoke", "op": 0, "id": transaction_id, **SENDING}]
     told += [{"k": "ok", "op": 0, "at": 2.5, "status": 201, "dup": False, "by": "ingestion-api-1"}]
     log = ChainWriter()
     path = tmp_path / "operations.jsonl"

@@ -10,16 +10,14 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from control_room.tracking.evidence.whole_lines import are_whole
 from control_room.tracking.parts import SourceError
 
 PAGE_LINES: Final = 10_000
 """About 3 MB a page: few requests, little memory."""
-# A delivery, with its id where it was answered with a 2xx, as the merchant-server writes it, and anything else as a
-# whole: see `operation_tail`.
+# A delivery as the merchant-server writes it, and any other line as a whole: see `operation_tail`.
 _USUAL: Final = re.compile(
-    rb'\{"n":\d+,"k":"req","id":"(?:(.{36})","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":2\d\d'
-    rb'|.{36}","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":-?\d+),.*\}\n|(.*)\n'
+    rb'\{"n":\d+,"k":"req","id":"(.{36})","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":(?:(2\d\d)|-?\d+)'
+    rb',"src":"[^"]*","att":"[^"]*","by":"[^"]*"(?:,"red":"[^"]*")?,"c":".{8}"\}\n|(.*)\n'
 )
 
 
@@ -40,12 +38,13 @@ class LedgerPage:
 
     def delivered_ids(self) -> list[str]:
         """The ids that its lines acknowledge with a 2xx. A line that cannot be read acknowledges nothing."""
-        if not are_whole(self.body):
-            found = [_delivered_by(line) for line in self.lines]
-        else:
-            usual = _USUAL.findall(self.body)
-            found = [each.decode().lower() if each else _delivered_by(other) for each, other in usual if each or other]
-        return [each for each in found if each]
+        found: list[str] = []
+        for transaction_id, delivered, other in _USUAL.findall(self.body):
+            if delivered:
+                found.append(transaction_id.decode().lower())
+            elif other and (known := _delivered_by(other)):
+                found.append(known)
+        return found
 
 
 class LedgerSource:

@@ -13,15 +13,14 @@ from typing import Any, Final
 
 import orjson
 
-from control_room.tracking.evidence.whole_lines import are_whole
-
 _READ_BYTES: Final = 4 << 20
 _ANSWERS: Final = frozenset({"ok", "fail", "info"})
-# The two lines that nearly every payment has, as our client writes them, and anything else as a whole: one look for all
-# lines of a block takes less than half of what taking each apart as JSON does.
+# The two lines that nearly every payment has, as our client writes them, and any other line as a whole. To find lines
+# of a known form in one look at a block takes half of what taking each apart as JSON does. Nothing of the form is left
+# open: in a line that broke off, with the next one behind it, it is not found.
 _USUAL: Final = re.compile(
-    rb'\{"n":\d+,"k":"(?:invoke","op":(\d+),"id":"(.{36})"'
-    rb'|ok","op":(\d+),"at":[\d.]+,"status":201,"dup":(?:(true)|false)),.*\}\n|(.*)\n'
+    rb'\{"n":\d+,"k":"(?:invoke","op":(\d+),"id":"(.{36})","try":\d+,"at":[\d.]+,"due":[\d.]+,"sha":".{64}","row":\d+'
+    rb'|ok","op":(\d+),"at":[\d.]+,"status":201,"dup":(?:(true)|false),"by":"[^"]*"),"c":".{8}"\}\n|(.*)\n'
 )
 
 
@@ -95,10 +94,6 @@ class OperationTail:
     def _told(self, block: bytes) -> Iterator[tuple[str, int]]:
         """Two lines a payment, of a stream that may bring thousands a second: one loop, no call for the usual ones."""
         pending = self._pending
-        if not are_whole(block):
-            for line in block.splitlines():
-                yield from self._told_by(line)
-            return
         for sent, transaction_id, answered, duplicate, other in _USUAL.findall(block):
             if sent:
                 pending[int(sent)] = transaction_id.decode().lower()
