@@ -43,7 +43,7 @@ WHOLE_EVERY_S: Final = 4.0
 RUSH: Final = 500
 """Where more new payments than this come between two looks, most of them are only counted until they are delivered:
 then they are read once instead of twice."""
-AT_ONCE: Final = 100
+AT_ONCE: Final = 50
 """The newest do not wait all the same: the list shows them at its top."""
 DONE_PER_S: Final = 100
 """In a rush so many delivered ones are read a second: a row takes 34 µs of processor time, 20 of them in Postgres."""
