@@ -37,17 +37,15 @@ class Stretch:
     """Whether all that may come late have come, and all that were not delivered then are in the list."""
     passed: int = 0
     """How many are in the list, from its beginning on."""
+    ahead: set[str] = field(default_factory=set)
+    """The ids of those behind these that are in the list too."""
     let_go: bool = False
     """Whether the others do not come into the list any more."""
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn, those that are ahead of it too."""
-        return 0 if self.let_go else self.count - self.passed
-
-    def waits_for(self, accepted_at_s: float) -> bool:
-        """Whether a payment of after its beginning would wait for its turn here."""
-        return accepted_at_s <= self.end_s and not self.let_go
+        """How many wait for their turn."""
+        return 0 if self.let_go else max(0, self.count - self.passed - len(self.ahead))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,8 @@ class Turn:
     """When the last of them was accepted, and its id."""
     ended: int
     """How many stretches are at their end with it."""
-    passed: int
-    """How many payments of the stretch after these are read with it, or were before."""
+    begun: list[str]
+    """The ids of the stretch after these that are read with it, or were before."""
 
 
 class Rush:
@@ -89,15 +87,13 @@ class Rush:
         self._left_out: list[Stretch] = []
         """Those that were let go of, until nobody asks any more whether their payments are in the list."""
         self._read_to = (float("-inf"), _LAST_ID)
-        self._ahead: dict[str, float] = {}
-        """Those of the stretches that are in the list already, and when they were accepted."""
         self.seen = 0
         """How many payments all stretches had."""
 
     @property
     def unread(self) -> int:
         """How many wait for their turn."""
-        return max(0, sum(stretch.waiting for stretch in self._stretches) - len(self._ahead))
+        return sum(stretch.waiting for stretch in self._stretches)
 
     def spans(self, after_s: float) -> list[tuple[float, float]]:
         """From when to when (Unix) payments belong to stretches, as far as that is after `after_s`."""
@@ -113,11 +109,13 @@ class Rush:
         """Takes the newest one."""
         self._stretches.append(stretch)
         self.seen += stretch.count
+        unread = self.unread
         for oldest in self._stretches:
-            if self.unread - oldest.waiting < self._most:
+            unread -= oldest.waiting
+            if unread < self._most:
                 break
             oldest.let_go = True
-            self._ahead = {each: at_s for each, at_s in self._ahead.items() if at_s > oldest.end_s}
+            oldest.ahead.clear()
 
     def listed(self, rows: Iterable[TransactionRow]) -> None:
         """These are in the list: they wait for their turn no longer."""
@@ -125,8 +123,11 @@ class Rush:
         for row in rows:
             at = row.accepted_at_s, row.transaction_id
             number = bisect_left(begins_s, at[0]) - 1
-            if number >= 0 and at > self._read_to and self._stretches[number].waits_for(at[0]):
-                self._ahead[row.transaction_id] = at[0]
+            if number < 0 or at <= self._read_to:
+                continue
+            stretch = self._stretches[number]
+            if at[0] <= stretch.end_s and not stretch.let_go:
+                stretch.ahead.add(row.transaction_id)
 
     def ask(self, connection: psycopg.Connection[Any]) -> Asked:
         """What is not delivered, of the stretches that are not settled. Raises psycopg.Error."""
@@ -148,32 +149,31 @@ class Rush:
     def next(self, connection: psycopg.Connection[Any], most: int, without: Container[str]) -> Turn:
         """Up to `most` of those that wait longest and are not in `without`. Raises psycopg.Error."""
         ids: list[str] = []
-        read_to, ended, passed, left = self._read_to, 0, 0, most
+        begun: list[str] = []
+        read_to, ended, left = self._read_to, 0, most
         for stretch in self._stretches:
             if left <= 0 or not stretch.settled:
                 break
-            read_to = max(read_to, (stretch.begin_s, _LAST_ID))
-            if stretch.let_go:
-                ended += 1
-                continue
-            given = {"after_s": read_to[0], "after_id": read_to[1], "end_s": stretch.end_s, "limit": left}
-            found = connection.execute(sql.IDS_WITHIN.encode(), given).fetchall()
-            ids += [each for each, _ in found if each not in self._ahead and each not in without]
-            if len(found) == left:
-                read_to, passed = (found[-1][1], found[-1][0]), len(found)
-                break
-            read_to = stretch.end_s, _LAST_ID
-            ended, left = ended + 1, left - len(found)
-        return Turn(ids, read_to, ended, passed)
+            if stretch.waiting:
+                after_s, after_id = max(read_to, (stretch.begin_s, _LAST_ID))
+                given = {"after_s": after_s, "after_id": after_id, "end_s": stretch.end_s, "limit": left}
+                found = connection.execute(sql.IDS_WITHIN.encode(), given).fetchall()
+                ids += [each for each, _ in found if each not in stretch.ahead and each not in without]
+                if len(found) == left:
+                    read_to, begun = (found[-1][1], found[-1][0]), [each for each, _ in found]
+                    break
+                left -= len(found)
+            read_to, ended = (stretch.end_s, _LAST_ID), ended + 1
+        return Turn(ids, read_to, ended, begun)
 
     def read(self, turn: Turn) -> None:
         """What `next` gave is in the list."""
         ended = [self._stretches.popleft() for _ in range(turn.ended)]
         self._left_out += [stretch for stretch in ended if stretch.let_go]
         if self._stretches:
-            self._stretches[0].passed += turn.passed
+            self._stretches[0].passed += len(turn.begun)
+            self._stretches[0].ahead.difference_update(turn.begun)
         self._read_to = turn.read_to
-        self._ahead = {each: at_s for each, at_s in self._ahead.items() if (at_s, each) > turn.read_to}
 
     def forget(self, horizon_s: float) -> None:
         """Nobody asks any more about what was accepted before `horizon_s` (Unix)."""

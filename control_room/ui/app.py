@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.25
 AGES_S: Final = 1.0
 """How often the screen is drawn where nothing but the time has changed."""
-DRAWING_OF_CORE: Final = 0.015
+DRAWING_OF_CORE: Final = 0.01
 """What drawing of itself may take of a core; keys are answered whatever it takes."""
 LONGEST_REST_S: Final = 3.0
 """What it may take is kept to until a screen would be older than this."""

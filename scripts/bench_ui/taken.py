@@ -27,9 +27,10 @@ from scripts.bench_ui.terminal import Terminal
 _BEGINS_S: Final = 10.0
 """Until the bench is at its pace."""
 _ORDER: Final = (True, False, False, True)
-_WINDOW_S: Final = 8.0
-_LEFT_OUT_S: Final = 3.0
-"""Of each window: what it missed while it was held still it reads at once, and that is not what watching costs."""
+_WINDOW_S: Final = 14.0
+_LEFT_OUT_S: Final = 6.0
+"""Of each window: what it missed while it was held still it reads then (looks are up to 3 s apart), and that is not what
+watching costs."""
 _FEWEST: Final = 4
 
 
