@@ -29,8 +29,8 @@ _BEGINS_S: Final = 10.0
 _ORDER: Final = (True, False, False, True)
 _WINDOW_S: Final = 14.0
 _LEFT_OUT_S: Final = 6.0
-"""Of each window: what it missed while it was held still it reads then (looks are up to 3 s apart), and that is not what
-watching costs."""
+"""Of each window: looks being up to 3 s apart, what was missed while it was held still is read then, and that is not
+what watching costs."""
 _FEWEST: Final = 4
 
 
