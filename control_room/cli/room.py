@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # loaded by a thread, see above
 
 _GARBAGE: Final = (5_000, 10, 30)
 """As `gc.set_threshold` takes them. With Python's own (700, 10, 10) a rush of rows and log lines, which stay, has all
-objects gone through every 20 s: 50 to 85 ms in which no key is answered, and half a per cent of a core with the rest."""
+objects gone through every 20 s: 50 to 85 ms in which no key is answered, half a per cent of a core with the rest."""
 
 
 class LateWatch:
