@@ -110,6 +110,18 @@ def test_the_lines_that_are_written_most_are_not_taken_apart_one_by_one(tmp_path
     assert page.delivered_ids() == [transaction_id]
 
 
+def test_an_id_that_is_no_text_is_passed_over(tmp_path):
+    wrong, line = b"\xff" * 36, ChainWriter().line({"k": "invoke", "op": 0, "id": "i" * 36, **SENDING})
+    path = tmp_path / "operations.jsonl"
+    path.write_bytes(line.replace(b"i" * 36, wrong))
+    tail = OperationTail(path)
+    assert (list(tail.news()), tail.unanswered()) == ([], [])
+    delivery = {"k": "req", "id": "i" * 36, "at": 1.5, "sha": "0" * 64, "hmac": "ok", "wh": "ok", "status": 200}
+    body = ChainWriter().line(delivery | {"src": "0@1", "att": "1.1", "by": "dispatcher"})
+    assert LedgerPage(body, 1, 1).delivered_ids() == ["i" * 36]
+    assert LedgerPage(body.replace(b"i" * 36, wrong), 1, 1).delivered_ids() == []
+
+
 FEW = st.sampled_from(["a", "b", "c"])
 HEARD = st.tuples(FEW, st.sampled_from([ACKED | FRESH, ACKED, SILENT, REFUSED]))
 CAME = st.tuples(FEW, st.sampled_from([DELIVERED, EARLIER]))

@@ -16,7 +16,7 @@ PAGE_LINES: Final = 10_000
 """About 3 MB a page: few requests, little memory."""
 # A delivery as the merchant-server writes it, and any other line as a whole: see `operation_tail`.
 _USUAL: Final = re.compile(
-    rb'\{"n":\d+,"k":"req","id":"(.{36})","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":(?:(2\d\d)|-?\d+)'
+    rb'\{"n":\d+,"k":"req","id":"([!-~]{36})","at":[\d.]+,"sha":".{64}","hmac":"\w+","wh":"\w+","status":(?:(2\d\d)|-?\d+)'
     rb',"src":"[^"]*","att":"[^"]*","by":"[^"]*"(?:,"red":"[^"]*")?,"c":".{8}"\}\n|(.*)\n'
 )
 

@@ -19,7 +19,7 @@ _ANSWERS: Final = frozenset({"ok", "fail", "info"})
 # of a known form in one look at a block takes half of what taking each apart as JSON does. Nothing of the form is left
 # open: in a line that broke off, with the next one behind it, it is not found.
 _USUAL: Final = re.compile(
-    rb'\{"n":\d+,"k":"(?:invoke","op":(\d+),"id":"(.{36})","try":\d+,"at":[\d.]+,"due":[\d.]+,"sha":".{64}","row":\d+'
+    rb'\{"n":\d+,"k":"(?:invoke","op":(\d+),"id":"([!-~]{36})","try":\d+,"at":[\d.]+,"due":[\d.]+,"sha":".{64}","row":\d+'
     rb'|ok","op":(\d+),"at":[\d.]+,"status":201,"dup":(?:(true)|false),"by":"[^"]*"),"c":".{8}"\}\n|(.*)\n'
 )
 
