@@ -14,6 +14,8 @@ from control_room.tracking.feed import AT_ONCE, NEAR_S, OVERLAP_S, RUSH, WHOLE_E
 from control_room.tracking.filter import parse_filter
 from control_room.tracking.listing import LATEST, Order, Query
 from control_room.tracking.parts import SourceError
+from control_room.tracking.rush import Rush, Stretch
+from control_room.tracking.transactions import list_transactions
 from tests.integration.fixtures_stores import until
 from tests.integration.fixtures_tracking import pay
 
@@ -138,6 +140,21 @@ def test_of_a_rush_that_outgrows_what_may_wait_the_oldest_are_let_go(conninfo, d
     assert set(ids[-2 * RUSH :]) <= set(held)
     assert (len(set(held)), seen.seen) == (len(held), len(ids))
     feed.close()
+
+
+def test_a_stretch_that_is_in_the_list_whole_ends_without_a_question(conninfo, db):
+    ids = rush(db, 5, state="retrying")
+    waiting = Rush(late_s=0.0, most=100)
+    waiting.add(Stretch(0.0, 1e11, len(ids), 0))
+    asked = waiting.ask(db)
+    assert (sorted(asked.open_ids), waiting.unread) == (sorted(ids), len(ids))
+    waiting.listed(list_transactions(conninfo, ["retrying"]).rows)
+    waiting.settle(asked)
+    assert waiting.unread == 0
+    nobody = None  # a question would fail
+    turn = waiting.next(nobody, 100, ())
+    waiting.read(turn)
+    assert (turn.ids, waiting.spans(0.0)) == ([], [])
 
 
 def test_where_deliveries_lie_in_the_table_decides_nothing(db):
