@@ -88,6 +88,8 @@ class TransactionFeed:
         self._whole_to_s = 0.0
         """When the newest payment of that look was accepted."""
         self._seen = 0
+        self._brought: list[TransactionRow] = []
+        """What changed since the last look that succeeded: one that fails half way has put rows already."""
         self._latencies_s: deque[float] = deque(maxlen=LATEST)
         self._query = Query()
         self._listing = Listing(self._query)
@@ -115,12 +117,13 @@ class TransactionFeed:
             again = self._next_open({each.replace("-", "") for each in now}) + self._redelivered(connection)
             now.update(dict.fromkeys(again))
             turn = self._rush.next(connection, self._most_done(now_s, rush=rush), now)
-            changed = self._bring(connection, list(now))
+            self._bring(connection, list(now))
             # Last, and one statement: were another to fail after it, these would be put a second time.
-            changed += self._bring(connection, self._unknown(turn.ids), unmet=True)
+            self._bring(connection, self._unknown(turn.ids), unmet=True)
         except psycopg.Error as error:
             self.close()
             raise SourceError(f"Postgres: {first_line(error)}") from error
+        changed, self._brought = self._brought, []
         if not first:
             self._seen += len(late) if rush else len(late) + len(newest)
         self._fresh_at_s = time.monotonic() if late or newest else self._fresh_at_s
@@ -215,16 +218,12 @@ class TransactionFeed:
         self.held.recall(self._unknown(found))
         return found
 
-    def _bring(
-        self, connection: psycopg.Connection[Any], ids: list[str], *, unmet: bool = False
-    ) -> list[TransactionRow]:
-        """Reads these rows; those that are new or changed. `unmet`: none of them is held."""
-        changed: list[TransactionRow] = []
+    def _bring(self, connection: psycopg.Connection[Any], ids: list[str], *, unmet: bool = False) -> None:
+        """Reads these rows, and notes those that are new or changed. `unmet`: none of them is held."""
         for begin in range(0, len(ids), PER_LOOK):
             with connection.cursor(row_factory=args_row(TransactionRow)) as cursor:
                 found = cursor.execute(sql.BY_IDS.encode(), {"ids": _array(ids[begin : begin + PER_LOOK])}).fetchall()
-            changed += [row for row in found if self.held.put(row, unmet=unmet)]
-        return changed
+            self._brought += [row for row in found if self.held.put(row, unmet=unmet)]
 
     def _listed(self, query: Query, changed: tuple[TransactionRow, ...]) -> Listing:
         """The same object as before while there is nothing to tell: nobody then draws it again."""

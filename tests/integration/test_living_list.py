@@ -179,6 +179,27 @@ def test_what_waits_for_its_look_outlives_a_postgres_that_does_not_answer(feed, 
     assert seen.seen == len(ids)
 
 
+def test_what_a_look_that_failed_half_way_has_read_is_told_by_the_next(conninfo, db):
+    class Failing(TransactionFeed):
+        fails = False
+
+        def _bring(self, connection, ids, *, unmet=False):
+            if unmet and self.fails:
+                raise psycopg.OperationalError("the connection is gone")
+            super()._bring(connection, ids, unmet=unmet)
+
+    feed = Failing(conninfo)
+    feed.read()
+    ids = rush(db, RUSH + 1)
+    feed.fails = True
+    assert not answers(feed)
+    feed.fails = False
+    seen = feed.read()
+    assert [row.transaction_id for row in seen.changed] == ids[-AT_ONCE:]
+    assert (seen.seen, seen.unread) == (len(ids), len(ids) - AT_ONCE)
+    feed.close()
+
+
 def answers(feed):
     try:
         feed.read()
