@@ -13,7 +13,7 @@ from typing import Final
 
 SHARE_OF_CORE: Final = 0.03
 """What one collector's thread may take of a core; one whose look costs more looks less often."""
-ALL_OF_CORE: Final = 0.02
+ALL_OF_CORE: Final = 0.01
 """What all of them together may take; where they take more, all look less often."""
 SHARE_OF_TIME: Final = 0.2
 """How much of the time one may have a question at its source: a source under load answers slowly, and is asked less."""

@@ -39,7 +39,7 @@ MIN_INTERVAL_S: Final = 0.25
 PACE_SECONDS: Final = 60
 _SAME_LOOK_S: Final = 0.05
 """Two ages of one look differ by what it takes to ask for them."""
-RARE_S: Final = 3.0
+RARE_S: Final = 5.0
 """How old what seldom changes in Kafka may be, while no broker comes or goes."""
 WAKING: Final = frozenset({"stack", "transactions", "run", "runs", "faults"})
 """Parts that are cheap to look at: where one of them says something new, all that were calm are asked at once."""

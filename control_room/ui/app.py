@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from control_room.ui.commands import TABLE, VIEWS, Command, command_for, command
 from control_room.ui.deeds import Deeds
 from control_room.ui.jobs import Job, Jobs, Then, Work
 from control_room.ui.memory import Memory, Remembered
+from control_room.ui.resting import Rest
 from control_room.ui.themes import CONTRAST
 from control_room.ui.tour import Tour
 from control_room.ui.views.base import View
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
     from control_room.ui.views.transactions import TransactionsView
 
 TICK_S: Final = 0.25
-AGES_S: Final = 1.0
-"""How often the screen is drawn where nothing but the time has changed."""
-DRAWING_OF_CORE: Final = 0.01
-"""What drawing of itself may take of a core; keys are answered whatever it takes."""
-LONGEST_REST_S: Final = 3.0
-"""What it may take is kept to until a screen would be older than this."""
 MIN_WIDTH: Final = 80
 MIN_HEIGHT: Final = 24
 WIDE: Final = 150
@@ -144,9 +138,7 @@ class ControlRoom(Deeds, App[int]):
             self.jobs.note("remembered view", note)
         self.view_name = self._remembered.view or view
         self.snapshot = Snapshot()
-        self._told: Any = None
-        self._due_s = 0.0
-        self._drawn_at_s = self._used_s = 0.0
+        self._rest = Rest()
         self._left = False
         self.complete = False
         """Whether every view is there; until then what is to be done with them waits."""
@@ -256,22 +248,16 @@ class ControlRoom(Deeds, App[int]):
             return  # the views are being taken down, asked for or not, and what a job has found is for them
         self.jobs.settle()
         self._reads.settle()
+        if not self._rest.may_look():
+            return
         if not self.frozen:
             self.snapshot = self.source.snapshot()
             if self.tour is not None:
                 self.tour.look(self.snapshot)
         told = (self.snapshot.told(), [(job.state, job.progress, job.lines, job.error) for job in self.jobs.all])
-        now_s = time.monotonic()
-        if now_s >= (self._due_s if told == self._told else self._rested_s()):
-            self._told, self._due_s = told, now_s + AGES_S
-            self._drawn_at_s, self._used_s = now_s, time.thread_time()
+        if self._rest.may_draw(told):
             self.remember()
             self.draw()
-
-    def _rested_s(self) -> float:
-        """From when on it may be drawn again: under load less often, for the pipeline needs the processor."""
-        used_s = time.thread_time() - self._used_s  # with what Textual rendered since
-        return self._drawn_at_s + min(LONGEST_REST_S, used_s / DRAWING_OF_CORE)
 
     def remember(self) -> None:
         """Has written down how the app is now, where that has changed."""

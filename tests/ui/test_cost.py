@@ -7,7 +7,7 @@ from dataclasses import replace
 from control_room.tracking.held import HeldTransactions
 from control_room.tracking.listing import Listing, Order, Query
 from control_room.tracking.parts import Part
-from control_room.ui import app as app_module
+from control_room.ui import resting
 from control_room.ui.widgets.line_list import LineList
 from tests.ui.driving import driving, screen_text, wait_for
 from tests.ui.moments import BROKER_DOWN, HEALTHY, NOW_S, OPEN_ROWS, transaction
@@ -58,8 +58,8 @@ async def test_a_list_that_grows_lays_out_nothing_and_can_be_scrolled_to_its_end
 
 
 async def test_a_screen_that_took_more_than_its_share_rests_and_a_key_is_answered_all_the_same(monkeypatch):
-    monkeypatch.setattr(app_module, "DRAWING_OF_CORE", 1e-9)
-    monkeypatch.setattr(app_module, "LONGEST_REST_S", 3600.0)
+    monkeypatch.setattr(resting, "DRAWING_OF_CORE", 1e-9)
+    monkeypatch.setattr(resting, "LONGEST_REST_S", 3600.0)
     async with driving() as (pilot, app, source, _):
         before = screen_text(app)
         source.now = replace(BROKER_DOWN, number=99)

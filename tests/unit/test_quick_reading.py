@@ -14,6 +14,7 @@ from control_room.tracking.evidence.operation_tail import (
     DELIVERED,
     EARLIER,
     FRESH,
+    NEW,
     REFUSED,
     SILENT,
     OperationTail,
@@ -125,6 +126,37 @@ def test_an_id_that_is_no_text_is_passed_over(tmp_path):
 FEW = st.sampled_from(["a", "b", "c"])
 HEARD = st.tuples(FEW, st.sampled_from([ACKED | FRESH, ACKED, SILENT, REFUSED]))
 CAME = st.tuples(FEW, st.sampled_from([DELIVERED, EARLIER]))
+
+
+def known_of(standing):
+    """All that a standing tells."""
+    flags = {each: standing.told.add(each, 0) for each in ("a", "b", "c")}
+    counts = standing.accepted, standing.delivered, standing.duplicated, standing.duplicates_acknowledged
+    return counts, standing.open, standing.silent, flags
+
+
+EARLIER_EVENTS = st.lists(st.one_of(HEARD, CAME.filter(lambda event: event[1] == DELIVERED)), max_size=8)
+
+
+@given(EARLIER_EVENTS, st.lists(FEW, unique=True), st.lists(FEW, max_size=6))
+def test_answers_and_deliveries_taken_together_say_what_they_say_one_by_one(before, answered, delivered):
+    together, apart = Standing(), Standing()
+    for standing in (together, apart):
+        for transaction_id, flags in before:
+            if flags == DELIVERED:
+                standing.deliver(transaction_id)
+            else:
+                standing.hear(transaction_id, flags)
+    fresh = dict.fromkeys(answered)
+    together.deliver_all(delivered, fresh)
+    assert list(fresh) == [each for each in answered if each not in delivered], "in their order, for whom to ask about"
+    for transaction_id in fresh:
+        together.hear(transaction_id, NEW)
+    for transaction_id in answered:
+        apart.hear(transaction_id, NEW)
+    for transaction_id in delivered:
+        apart.deliver(transaction_id)
+    assert known_of(together) == known_of(apart)
 
 
 @given(st.lists(st.tuples(st.booleans(), HEARD, CAME), max_size=30))

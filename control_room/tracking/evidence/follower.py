@@ -21,7 +21,7 @@ from typing import Any, Final
 from control_room.stack.runtime import Endpoints, StackError
 from control_room.tracking.arithmetic import Arithmetic
 from control_room.tracking.evidence.ledger_pages import LedgerPage, LedgerSource
-from control_room.tracking.evidence.operation_tail import DELIVERED, EARLIER, SILENT, OperationTail
+from control_room.tracking.evidence.operation_tail import EARLIER, NEW, SILENT, OperationTail
 from control_room.tracking.evidence.probe_log import ProbeLog
 from control_room.tracking.evidence.run_document import ledger_from
 from control_room.tracking.evidence.standing import ABSENT, UNASKED, Standing
@@ -106,13 +106,15 @@ class RunFollower:
             client_gone: nothing more will come from the client, so sends without a line after them had no answer, and
                 every id without an answer is asked about.
         """
-        self._read_operations(client_gone)
-        self._read_ledger()
+        fresh = self._read_operations(client_gone)
+        self._read_ledger(fresh)
+        for transaction_id in fresh:
+            self.standing.hear(transaction_id, NEW)
         self._read_earlier()
         self._ask_postgres(every_silent=client_gone)
         self._ask_dispatcher()
         # Last, so that what Postgres or the dispatcher let go of meanwhile is found in the ledger and not missed twice.
-        self._read_ledger()
+        self._read_ledger({})
         arithmetic = self._sum()
         if self._probes is not None:
             self._probes.append(arithmetic)
@@ -133,17 +135,23 @@ class RunFollower:
         """Closes it."""
         self.close()
 
-    def _read_operations(self, client_gone: bool) -> None:
+    def _read_operations(self, client_gone: bool) -> dict[str, None]:
+        """Hears what is news in the log; but for ids that were answered as new, nearly all, which it gives back."""
+        fresh: dict[str, None] = {}
         for transaction_id, flags in self._tail.news():
-            self.standing.hear(transaction_id, flags)
+            if flags == NEW:
+                fresh[transaction_id] = None
+            else:
+                self.standing.hear(transaction_id, flags)
         if client_gone:
             for transaction_id in self._tail.unanswered():
                 self.standing.hear(transaction_id, SILENT)
+        return fresh
 
-    def _read_ledger(self) -> None:
+    def _read_ledger(self, fresh: dict[str, None]) -> None:
         if not self._ledger.exists:
             return  # then Postgres' word is taken, see `_place`
-        self.next_line = self._pages(self.next_line, None, DELIVERED)
+        self.next_line = self._pages(self.next_line, None, lambda ids: self.standing.deliver_all(ids, fresh))
 
     def _read_earlier(self) -> None:
         """Looks for deliveries before the run, but only when an open id makes that a possibility."""
@@ -151,17 +159,20 @@ class RunFollower:
             return
         stored_silent = any(place != ABSENT for place in self.standing.silent.values())
         if self._earlier_line < self._first_line and (self.standing.duplicates_acknowledged or stored_silent):
-            self._earlier_line = self._pages(self._earlier_line, self._first_line, EARLIER)
+            self._earlier_line = self._pages(self._earlier_line, self._first_line, self._deliver_earlier)
 
-    def _pages(self, line: int, end: int | None, flag: int) -> int:
+    def _deliver_earlier(self, transaction_ids: Sequence[str]) -> None:
+        for transaction_id in transaction_ids:
+            self.standing.deliver(transaction_id, EARLIER)
+
+    def _pages(self, line: int, end: int | None, deliver: Callable[[Sequence[str]], None]) -> int:
         """Reads pages from `line` on, to `end` or the ledger's end, within the budget; the first line not read."""
         until_s = time.monotonic() + LOOK_BUDGET_S
         try:
             while end is None or line < end:
                 page = self._ledger.page(line) if end is None else self._ledger.page(line, min(end - line, CHUNK_IDS))
                 self._note_size(page)
-                for transaction_id in page.delivered_ids():
-                    self.standing.deliver(transaction_id, flag)
+                deliver(page.delivered_ids())
                 line = page.next_line
                 if not page.body or page.next_line >= page.total_lines or time.monotonic() > until_s:
                     break

@@ -53,6 +53,7 @@ DELIVERED: Final = int(Told.DELIVERED)
 EARLIER: Final = int(Told.EARLIER)
 TWICE: Final = int(Told.TWICE)
 SENT: Final = int(Told.SENT)
+NEW: Final = ACKED | FRESH
 
 
 class OperationTail:
@@ -101,7 +102,7 @@ class OperationTail:
             elif answered:
                 self.ended = False
                 if (known := pending.pop(int(answered), None)) is not None:
-                    yield known, ACKED if duplicate else ACKED | FRESH
+                    yield known, ACKED if duplicate else NEW
             else:
                 yield from self._told_by(other)
 
@@ -126,4 +127,4 @@ def _flags(kind: str, record: dict[str, Any]) -> int:
         return REFUSED
     if kind == "info":
         return SILENT
-    return ACKED if record.get("dup") else ACKED | FRESH
+    return ACKED if record.get("dup") else NEW
