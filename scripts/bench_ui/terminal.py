@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -30,7 +31,7 @@ class Terminal:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._command = list(command)
         self._environ = {**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        self._text = ""
+        self._text = io.StringIO()  # a text that grows by adding is copied whole for each part of a screen
         self._more = threading.Condition()
         self._ended = False
 
@@ -79,7 +80,8 @@ class Terminal:
                 whole = tail + chunk
                 text = whole.decode("utf-8", "ignore")
                 tail = whole[len(text.encode()) :] if len(whole) - len(text.encode()) < 4 else b""
-                self._text += text
+                self._text.seek(0, io.SEEK_END)
+                self._text.write(text)
                 self._ended = not chunk
                 self._more.notify_all()
             if not chunk:
@@ -88,11 +90,17 @@ class Terminal:
     @property
     def written(self) -> int:
         """How many characters it wrote so far."""
-        return len(self._text)
+        with self._more:
+            return self._text.seek(0, io.SEEK_END)
 
     def since(self, begin: int) -> str:
         """What it wrote from there on."""
-        return self._text[begin:]
+        with self._more:
+            return self._since(begin)
+
+    def _since(self, begin: int) -> str:
+        self._text.seek(begin)
+        return self._text.read()
 
     def press(self, key: str) -> None:
         """As if typed."""
@@ -102,7 +110,7 @@ class Terminal:
         """When (by `time.perf_counter`) what it wrote since `begin` held first; None where it did not in time."""
         until_s = time.perf_counter() + within_s
         with self._more:
-            while not holds(self._text[begin:]):
+            while not holds(self._since(begin)):
                 left_s = until_s - time.perf_counter()
                 if self._ended or left_s <= 0 or not self._more.wait(left_s):
                     return None

@@ -1,5 +1,7 @@
 """What every runtime promises, on a stack that really runs: `local`, or `docker` where BRUCE_TEST_RUNTIME says so."""
 
+import contextlib
+import socket
 import time
 
 import psycopg
@@ -9,6 +11,7 @@ import requests
 from control_room.stack.runtime import MEMBERS, StackError, State
 from control_room.tracking.evidence import RunFollower
 from control_room.tracking.kafka_view import KafkaReader
+from control_room.tracking.parts import SourceError
 from tests.integration.conftest import member
 from tests.integration.fixtures_stores import until
 from tests.unit.histories import History
@@ -33,6 +36,31 @@ def test_kafka_itself_tells_the_groups_members_and_what_they_hold(stack):
     assert sorted(number for each in told.members for number in each.partitions) == [0, 1, 2]
     assert [each.name.partition(".")[0] for each in told.members] == ["dispatcher"]
     assert reader.group_coordinator() in told.brokers
+
+
+def test_brokers_that_answer_are_asked_over_the_connections_that_stand(stack, monkeypatch):
+    """To open one and to close it costs a broker a third of what it does to answer."""
+    reader = KafkaReader(stack.endpoints(), rare_s=3600.0)
+    assert reader.read().controller in (1, 2, 3)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("a connection is opened"))
+    told = reader.read()
+    assert (told.notes, told.controller in told.brokers, told.group_state != "") == ((), True, True)
+
+
+def test_a_cluster_that_is_gone_is_noticed_at_the_next_look_and_found_again_by_itself(healed):
+    reader = KafkaReader(healed.endpoints())
+    assert reader.read().brokers == (1, 2, 3)
+    healed.kill(["kafka-1", "kafka-2", "kafka-3"])
+    for why in ("no broker answers", "none of the ports listens"):
+        with pytest.raises(SourceError, match=why):
+            reader.read()
+    healed.start(["kafka-1", "kafka-2", "kafka-3"])
+
+    def found():
+        with contextlib.suppress(SourceError):
+            return reader.read().brokers == (1, 2, 3)
+
+    until(found, 60, "all three brokers")
 
 
 def test_status_tells_what_each_member_costs(stack):
