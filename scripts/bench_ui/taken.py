@@ -27,10 +27,13 @@ from scripts.bench_ui.terminal import Terminal
 _BEGINS_S: Final = 10.0
 """Until the bench is at its pace."""
 _ORDER: Final = (True, False, False, True)
-_WINDOW_S: Final = 14.0
-_LEFT_OUT_S: Final = 6.0
-"""Of each window: looks being up to 3 s apart, what was missed while it was held still is read then, and that is not
-what watching costs."""
+_COUNTED_S: Final = 8.0
+"""Of each window."""
+_SETTLES_S: Final = 2.0
+"""What is left out before that."""
+_CATCHES_UP_S: Final = 10.0
+"""The same, where the room goes on after it was held still: what was missed is read then, looks being up to 3 s apart, and
+that is not what watching costs."""
 _FEWEST: Final = 4
 
 
@@ -83,7 +86,9 @@ def taken(terminal: Terminal, bench: Sequence[str], runs: Path, say: Say) -> tup
     fours = fours_of(windows, _deliveries(max(set(runs.iterdir()) - before) / LEDGER))
     if len(fours) < _FEWEST:
         raise SystemExit(f"{len(fours)} fours of windows are too few; at least {_FEWEST} are needed")
-    share, error = lost([[each.per_s for each in four] for four in fours])
+    by_rate = [[each.per_s for each in four] for four in fours]
+    say(f"of each four, in per cent: {', '.join(f'{100 * each:.1f}' for each in losses(by_rate))}")
+    share, error = lost(by_rate)
     cpu_share, cpu_error = lost([[each.per_busy_s for each in four] for four in fours])
     watched = [each for four in fours for each in four if each.watched]
     still = [each for four in fours for each in four if not each.watched]
@@ -91,7 +96,7 @@ def taken(terminal: Terminal, bench: Sequence[str], runs: Path, say: Say) -> tup
     beside, alone = (statistics.mean(each.per_s for each in these) for these in (watched, still))
     note = f"{alone:.0f}/s held still, {beside:.0f}/s watched, standard error {100 * error:.1f} %; by the processor "
     note += f"time of a delivery {100 * cpu_share:.1f} %, standard error {100 * cpu_error:.1f} %; the room itself uses "
-    note += f"{used:.1%} of a core; {len(fours)} fours of windows of {_WINDOW_S:.0f} s"
+    note += f"{used:.1%} of a core; {len(fours)} fours of windows of {_COUNTED_S:.0f} s"
     say(f"taken: {note}")
     return share, note
 
@@ -104,9 +109,10 @@ def _windows(terminal: Terminal, load: subprocess.Popen[bytes], say: Say) -> lis
         while load.poll() is None:
             watched = _ORDER[len(found) % len(_ORDER)]
             (terminal.process.resume if watched else terminal.process.suspend)()
-            time.sleep(_LEFT_OUT_S)  # the part of the window that does not count
+            missed = watched and bool(found) and not found[-1].watched
+            time.sleep(_CATCHES_UP_S if missed else _SETTLES_S)  # the part of the window that does not count
             begin_s, busy_s, room_s = time.time(), _busy_s(), terminal.cpu_s()
-            time.sleep(_WINDOW_S - _LEFT_OUT_S)  # the part that does
+            time.sleep(_COUNTED_S)  # the part that does
             found.append(Window(watched, begin_s, time.time(), _busy_s() - busy_s, terminal.cpu_s() - room_s))
             used = found[-1].room_s / (found[-1].end_s - begin_s)
             say(f"{'watched' if watched else 'held still'}: the room uses {used:.1%} of a core")
@@ -141,7 +147,12 @@ def _counted(window: Window, delivered_at_s: Sequence[float]) -> Window:
     return Window(window.watched, window.begin_s, window.end_s, window.busy_s, window.room_s, count)
 
 
+def losses(fours: list[list[float]]) -> list[float]:
+    """What part the windows with it have less than those without, of each four."""
+    return [1 - (four[0] + four[3]) / (four[1] + four[2]) for four in fours]
+
+
 def lost(fours: list[list[float]]) -> tuple[float, float]:
-    """Mean and standard error of what the windows with it have less than those without."""
-    lost = [1 - (four[0] + four[3]) / (four[1] + four[2]) for four in fours]
-    return statistics.mean(lost), statistics.stdev(lost) / len(lost) ** 0.5
+    """Mean and standard error of these."""
+    found = losses(fours)
+    return statistics.mean(found), statistics.stdev(found) / len(found) ** 0.5

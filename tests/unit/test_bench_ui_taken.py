@@ -44,6 +44,19 @@ def test_a_window_after_the_end_of_the_load_and_a_four_that_is_not_whole_count_f
     assert fours_of(windows, delivered([100] * 4))[0][0].per_busy_s == pytest.approx(500 / 8.0, abs=1)
 
 
+def test_what_was_missed_while_it_was_held_still_is_not_counted_when_it_is_read(monkeypatch):
+    done, waited = [], []
+    process = SimpleNamespace(resume=lambda: done.append(True), suspend=lambda: done.append(False))
+    load = SimpleNamespace(poll=lambda: 0 if len(done) == 8 else None)
+    monkeypatch.setattr(taken_module.time, "sleep", lambda seconds: waited.append((len(done), seconds)))
+    windows = taken_module._windows(SimpleNamespace(process=process, cpu_s=lambda: 0.0), load, lambda _: None)
+    left_out = [seconds for number, seconds in waited if number and seconds != taken_module._COUNTED_S]
+    assert [each.watched for each in windows] == [True, False, False, True] * 2
+    more, less = taken_module._CATCHES_UP_S, taken_module._SETTLES_S
+    assert left_out == [less, less, less, more, less, less, less, more]
+    assert more > 2 * less
+
+
 def test_a_measurement_that_is_broken_off_ends_its_load_and_lets_the_room_go_on(tmp_path, monkeypatch):
     def broken_off():
         raise KeyboardInterrupt
@@ -52,7 +65,7 @@ def test_a_measurement_that_is_broken_off_ends_its_load_and_lets_the_room_go_on(
     real = subprocess.Popen
     monkeypatch.setattr(taken_module.subprocess, "Popen", lambda *a, **k: started.append(real(*a, **k)) or started[-1])
     monkeypatch.setattr(taken_module, "_BEGINS_S", 0.0)
-    monkeypatch.setattr(taken_module, "_LEFT_OUT_S", 0.0)
+    monkeypatch.setattr(taken_module, "_SETTLES_S", 0.0)
     process = SimpleNamespace(resume=lambda: said.append("resumed"), suspend=lambda: said.append("held"))
     terminal = SimpleNamespace(process=process, cpu_s=broken_off)
     load = [sys.executable, "-c", "import time; time.sleep(600)"]  # would go on for long: only being ended ends it
