@@ -32,8 +32,8 @@ _COUNTED_S: Final = 8.0
 _SETTLES_S: Final = 2.0
 """What is left out before that."""
 _CATCHES_UP_S: Final = 10.0
-"""The same, where the room goes on after it was held still: what was missed is read then, looks being up to 3 s apart, and
-that is not what watching costs."""
+"""The same, where the room goes on after it was held still: what was missed is read then, looks being up to 3 s apart,
+and that is not what watching costs."""
 _FEWEST: Final = 4
 
 
