@@ -18,7 +18,10 @@ ALL_OF_CORE: Final = 0.01
 SHARE_OF_TIME: Final = 0.2
 """How much of the time one may have a question at its source: a source under load answers slowly, and is asked less."""
 LONGEST_REST_S: Final = 1.0
-"""For the time a source took, which may have been a time-out; what a look cost of the processor is always paid for."""
+"""For the time a source took, which may have been a time-out."""
+LONGEST_PAID_S: Final = 10.0
+"""For what a look cost of the processor: one that read a long log from its begin is not paid for by a minute without
+looks, in which nobody knows how the run stands."""
 _REMEMBERED_S: Final = 4.0
 _GIVEN_WAY: Final = 10
 """As `nice` counts: a tenth of the weight of a process of the pipeline where both want the processor."""
@@ -38,7 +41,7 @@ class Allowance:
         with self._lock:
             self._spent_s = self._faded_s() + used_s
             self._at_s = self._clock()
-        return max(used_s / SHARE_OF_CORE, min(LONGEST_REST_S, took_s / SHARE_OF_TIME))
+        return max(min(LONGEST_PAID_S, used_s / SHARE_OF_CORE), min(LONGEST_REST_S, took_s / SHARE_OF_TIME))
 
     def stretch(self) -> float:
         """How many times as far apart looks have to be: 1 while all together take no more than they may.

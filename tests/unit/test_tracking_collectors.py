@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from control_room.tracking.allowance import ALL_OF_CORE, LONGEST_REST_S, SHARE_OF_CORE, Allowance
+from control_room.tracking.allowance import ALL_OF_CORE, LONGEST_PAID_S, LONGEST_REST_S, SHARE_OF_CORE, Allowance
 from control_room.tracking.collector import CALM_MOST_S, CALM_S, MOST_S, Collector
 from control_room.tracking.faults_view import FaultReader
 from control_room.tracking.ledger_tail import KEPT_LINES, LedgerTail
@@ -102,6 +102,10 @@ def test_a_source_that_answers_slowly_rests_longer_but_not_for_a_whole_time_out(
     assert allowance.rest_s(0.2, 0.2) == pytest.approx(0.2 / SHARE_OF_CORE), (
         "what the processor was used for is paid back whole"
     )
+
+
+def test_a_look_that_had_much_to_catch_up_with_is_not_followed_by_a_minute_without_looks():
+    assert Allowance().rest_s(3.0, 4.0) == LONGEST_PAID_S
 
 
 def test_a_source_that_hangs_is_called_stale_after_a_while():
