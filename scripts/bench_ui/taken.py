@@ -110,9 +110,11 @@ def _windows(terminal: Terminal, load: subprocess.Popen[bytes], say: Say) -> lis
             watched = _ORDER[len(found) % len(_ORDER)]
             (terminal.process.resume if watched else terminal.process.suspend)()
             missed = watched and bool(found) and not found[-1].watched
-            time.sleep(_CATCHES_UP_S if missed else _SETTLES_S)  # the part of the window that does not count
+            # Lengths of time by which the measurement is defined, no condition: first what is left out, for nothing
+            # tells that the pipeline has settled, then what counts.
+            time.sleep(_CATCHES_UP_S if missed else _SETTLES_S)
             begin_s, busy_s, room_s = time.time(), _busy_s(), terminal.cpu_s()
-            time.sleep(_COUNTED_S)  # the part that does
+            time.sleep(_COUNTED_S)
             found.append(Window(watched, begin_s, time.time(), _busy_s() - busy_s, terminal.cpu_s() - room_s))
             used = found[-1].room_s / (found[-1].end_s - begin_s)
             say(f"{'watched' if watched else 'held still'}: the room uses {used:.1%} of a core")

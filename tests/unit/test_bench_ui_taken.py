@@ -68,7 +68,8 @@ def test_a_measurement_that_is_broken_off_ends_its_load_and_lets_the_room_go_on(
     monkeypatch.setattr(taken_module, "_SETTLES_S", 0.0)
     process = SimpleNamespace(resume=lambda: said.append("resumed"), suspend=lambda: said.append("held"))
     terminal = SimpleNamespace(process=process, cpu_s=broken_off)
-    load = [sys.executable, "-c", "import time; time.sleep(600)"]  # would go on for long: only being ended ends it
+    # Nobody waits for this: it stands for a load that goes on, which the test sees ended long before by being ended.
+    load = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.raises(KeyboardInterrupt):
         taken(terminal, load, tmp_path, said.append)
     assert started[0].poll() is not None

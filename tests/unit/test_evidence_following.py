@@ -140,6 +140,17 @@ def test_a_follower_counts_what_arrived_more_than_once_as_the_verdict_does(histo
         assert follower.standing.duplicated == 3
 
 
+def test_a_duplicate_that_comes_in_the_look_of_its_first_answer_has_nobody_read_the_ledger_from_before(
+    history, endpoints
+):
+    history.send(tid(0))
+    history.send(tid(0), dup=True)
+    with RunFollower(endpoints, begun(history)) as follower:
+        assert follower.sample().accepted == 1
+        assert list(follower.standing.open) == [tid(0)]
+        assert not follower.standing.duplicates_acknowledged
+
+
 def test_what_arrived_twice_before_its_sending_was_read_is_counted_once_it_is():
     standing = Standing()
     for _ in range(3):

@@ -141,8 +141,11 @@ class RunFollower:
         for transaction_id, flags in self._tail.news():
             if flags == NEW:
                 fresh[transaction_id] = None
-            else:
-                self.standing.hear(transaction_id, flags)
+                continue
+            if transaction_id in fresh:  # in their order: heard of as a duplicate alone it might be from before the run
+                del fresh[transaction_id]
+                self.standing.hear(transaction_id, NEW)
+            self.standing.hear(transaction_id, flags)
         if client_gone:
             for transaction_id in self._tail.unanswered():
                 self.standing.hear(transaction_id, SILENT)
